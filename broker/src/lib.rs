@@ -1,1 +1,23 @@
+//! A reference Kafka-compatible broker whose job is to lose nothing that it acknowledged.
+//!
+//! # Layout
+//! * [`types`], [`config`]: the field's quantities, and every setting.
+//! * [`replica`]: pure cores of ISR replication (`leader`, `follower`, `isr`, `watermark`) and the
+//!   shell that runs them (`partition`, `fetcher`, `view`, `waiters`).
+//! * [`meta`]: cluster metadata through one Raft group.
+//! * [`log`], [`storage`]: the WAL and the partitions' logs in it; the only code that touches files.
+//! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
+//! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`exec`]: where tasks are started.
 
+pub mod api;
+pub mod chaos;
+pub mod config;
+pub mod exec;
+pub mod log;
+pub mod meta;
+pub mod net;
+pub mod producer;
+pub mod replica;
+pub mod storage;
+pub mod types;
+pub mod wire;

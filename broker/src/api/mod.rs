@@ -1,0 +1,59 @@
+//! One file per Kafka API, named as in the protocol's documentation; version notes on top of each.
+//!
+//! A handler has two halves. The first runs at once, on the connection's task, in the order in
+//! which requests came: it does everything whose order matters (hands batches to the partitions).
+//! What it returns is the second half, a future that waits (for the high watermark, for more
+//! bytes) and ends in a [`Reply`]; the connection awaits these in order, so that answers leave in
+//! the order of their requests (invariant I25) while later requests are already being worked on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::protocol::Encodable;
+
+use crate::config::BrokerConfig;
+use crate::meta::handle::MetadataHandle;
+use crate::replica::manager::ReplicaManager;
+
+/// What every handler sees.
+pub struct Context {
+    /// Settings.
+    pub config: Arc<BrokerConfig>,
+    /// Cluster metadata.
+    pub meta: MetadataHandle,
+    /// The partitions that this broker holds.
+    pub replicas: Arc<ReplicaManager>,
+}
+
+/// How a request ends.
+#[derive(Debug)]
+pub enum Reply {
+    /// The encoded body of the response, without its header.
+    Body(Bytes),
+    /// acks=0: nothing is written.
+    NoAnswer,
+    /// The connection is closed; why goes to the log.
+    Close(String),
+}
+
+/// The second half of a request.
+pub type Pending = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// A request that is answered without waiting.
+#[must_use]
+pub fn ready(reply: Reply) -> Pending {
+    Box::pin(std::future::ready(reply))
+}
+
+/// Encodes a response of `version`. A response that cannot be encoded is our bug, not the
+/// client's: the connection is closed and the log says so.
+#[must_use]
+pub fn encode<R: Encodable>(response: &R, version: i16) -> Reply {
+    let mut body = BytesMut::new();
+    match response.encode(&mut body, version) {
+        Ok(()) => Reply::Body(body.freeze()),
+        Err(error) => Reply::Close(format!("response of version {version}: {error}")),
+    }
+}

@@ -1,0 +1,3 @@
+//! What is built in on purpose to break the broker; a release build contains none of it.
+
+pub mod seeded_bug;

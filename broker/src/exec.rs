@@ -1,0 +1,31 @@
+//! The one place where tasks and threads are started.
+//!
+//! In production the WAL committer and Raft have threads of their own; in simulation everything
+//! is a task on one thread. Nothing else in the broker calls `tokio::spawn` or `std::thread`.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// Starts a task on the current runtime.
+pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let _ = name;
+    tokio::spawn(task)
+}
+
+/// Starts a thread for work that blocks (fdatasync, Raft's store).
+///
+/// # Errors
+/// When the operating system refuses a thread.
+pub fn spawn_thread<F>(name: &str, work: F) -> std::io::Result<std::thread::JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+}

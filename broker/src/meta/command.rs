@@ -1,0 +1,180 @@
+//! What can be written into the metadata log, and what comes of it.
+//!
+//! Commands carry everything that their decision needs (ids, random draws, nothing of time), so
+//! that `apply` is a pure function of state and command and equal on every broker.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::meta::image::Endpoint;
+use crate::types::{
+    BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, ProducerId, TopicId, TopicPartition,
+};
+
+/// One entry of the metadata log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A process starts serving as broker `id` (KIP-631). It is fenced until its first heartbeat
+    /// that has caught up.
+    RegisterBroker {
+        /// The broker.
+        id: BrokerId,
+        /// Drawn at process start.
+        incarnation: uuid::Uuid,
+        /// Used by the first registration of a cluster, ignored afterwards.
+        cluster_id: String,
+        /// Listener for clients.
+        client: Endpoint,
+        /// Listener for followers.
+        replication: Endpoint,
+        /// The epoch that its clean-shutdown marker carries, if it stopped cleanly. In fsync
+        /// mode a log that recovery accepted counts as clean.
+        clean_shutdown: bool,
+    },
+    /// The broker's heartbeats have caught up: it may lead and follow.
+    UnfenceBroker {
+        /// The broker.
+        id: BrokerId,
+        /// Registration that this is about; another one is rejected.
+        epoch: BrokerEpoch,
+    },
+    /// The broker's session ended.
+    FenceBroker {
+        /// The broker.
+        id: BrokerId,
+        /// Registration that this is about.
+        epoch: BrokerEpoch,
+    },
+    /// The broker wants to stop: move its leaderships, keep it out of ISRs (KIP-841).
+    BeginControlledShutdown {
+        /// The broker.
+        id: BrokerId,
+        /// Registration that this is about.
+        epoch: BrokerEpoch,
+    },
+    /// Create one topic.
+    CreateTopic {
+        /// Name.
+        name: String,
+        /// Drawn by the proposer.
+        id: TopicId,
+        /// Number of partitions, at least 1.
+        partitions: i32,
+        /// Replicas per partition, 1 to 3.
+        replication_factor: i16,
+        /// Topic settings.
+        configs: BTreeMap<String, String>,
+    },
+    /// A leader proposes a new ISR (KIP-497).
+    AlterPartition(AlterPartition),
+    /// A block of producer ids for one broker (KIP-730).
+    AllocateProducerIds {
+        /// Who asks.
+        id: BrokerId,
+        /// Its registration.
+        epoch: BrokerEpoch,
+        /// How many.
+        count: i32,
+    },
+}
+
+/// The leader's proposal (KIP-497, with broker epochs of KIP-903).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AlterPartition {
+    /// Who proposes.
+    pub leader: BrokerId,
+    /// The proposer's registration.
+    pub leader_broker_epoch: BrokerEpoch,
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The leadership in which it proposes.
+    pub leader_epoch: LeaderEpoch,
+    /// The committed state that it saw: compare-and-swap.
+    pub partition_epoch: PartitionEpoch,
+    /// The whole new ISR, each member with the broker epoch of its last fetch (the leader: its own).
+    pub new_isr: Vec<(BrokerId, BrokerEpoch)>,
+}
+
+/// What an accepted command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Applied {
+    /// Nothing to tell.
+    Done,
+    /// The registration's epoch (also for a retried registration of the same incarnation).
+    Registered {
+        /// The epoch granted.
+        epoch: BrokerEpoch,
+    },
+    /// The topic exists.
+    TopicCreated {
+        /// Its identity.
+        id: TopicId,
+    },
+    /// The ISR was committed.
+    PartitionAltered {
+        /// After the change.
+        partition_epoch: PartitionEpoch,
+        /// Committed ISR.
+        isr: Vec<BrokerId>,
+    },
+    /// Producer ids `first .. first + count`.
+    ProducerIds {
+        /// First id of the block.
+        first: ProducerId,
+        /// Size of the block.
+        count: i32,
+    },
+}
+
+/// Why a command changed nothing. Each maps to one Kafka error code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejected {
+    /// DUPLICATE_BROKER_REGISTRATION and kin.
+    #[error("broker {0} is not registered")]
+    UnknownBroker(BrokerId),
+    /// STALE_BROKER_EPOCH (77).
+    #[error("broker epoch is stale: the current one is {current}")]
+    StaleBrokerEpoch {
+        /// The current epoch.
+        current: BrokerEpoch,
+    },
+    /// TOPIC_ALREADY_EXISTS (36).
+    #[error("topic {0} exists already")]
+    TopicExists(String),
+    /// UNKNOWN_TOPIC_OR_PARTITION (3).
+    #[error("no such topic or partition")]
+    UnknownPartition,
+    /// INVALID_PARTITIONS (37).
+    #[error("{0} partitions: at least 1 and at most 10000 are allowed")]
+    InvalidPartitions(i32),
+    /// INVALID_REPLICATION_FACTOR (38).
+    #[error("replication factor {wanted}: {available} brokers are available")]
+    InvalidReplicationFactor {
+        /// Asked for.
+        wanted: i16,
+        /// Registered and not fenced.
+        available: usize,
+    },
+    /// INVALID_CONFIG (40).
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// FENCED_LEADER_EPOCH (74) or NEW_LEADER_ELECTED: the proposer no longer leads.
+    #[error("leader epoch is fenced: the current one is {current}")]
+    FencedLeaderEpoch {
+        /// The current epoch.
+        current: LeaderEpoch,
+    },
+    /// INVALID_UPDATE_VERSION (95): the compare-and-swap failed.
+    #[error("partition epoch differs: the current one is {current}")]
+    InvalidUpdateVersion {
+        /// The current epoch.
+        current: PartitionEpoch,
+    },
+    /// INELIGIBLE_REPLICA (107): a proposed member is fenced, stopping or of an older incarnation.
+    #[error("broker {0} may not be in the ISR")]
+    IneligibleReplica(BrokerId),
+    /// INVALID_REQUEST (42).
+    #[error("{0}")]
+    InvalidRequest(String),
+}

@@ -1,0 +1,1 @@
+//! The one place where sockets are touched: three listeners, connections, frames.

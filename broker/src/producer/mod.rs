@@ -1,0 +1,1 @@
+//! Idempotent producers: sequence numbers per producer and partition (KIP-98), and producer ids.

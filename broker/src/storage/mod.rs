@@ -1,0 +1,1 @@
+//! The one place where files are touched (the seam that simulation replaces).

@@ -1,0 +1,1 @@
+//! Kafka's wire format: frames, headers, the table of versions, dispatch.
