@@ -1,1 +1,18 @@
+//! Reads a history, proves what went wrong, says so in plain words. Black box: a history is all
+//! it sees; no cluster, no network.
+//!
+//! # Layout
+//!
+//! * [`history`]: the history in memory, in columns.
+//! * [`options`]: what the caller may ask.
+//! * [`verdict`]: the result.
 
+pub mod error;
+pub mod history;
+pub mod options;
+pub mod verdict;
+
+pub use error::CheckError;
+pub use history::History;
+pub use options::{Model, Options, SubVia};
+pub use verdict::Verdict;
