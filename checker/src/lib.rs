@@ -6,10 +6,12 @@
 //! * [`history`]: the history in memory, in columns.
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
+//! * [`report`]: a run's folder as a page and pictures.
 
 pub mod error;
 pub mod history;
 pub mod options;
+pub mod report;
 pub mod verdict;
 
 pub use error::CheckError;
