@@ -44,7 +44,8 @@ newtype! {
     LeaderEpoch(i32)
 }
 newtype! {
-    /// Number of a committed change of one partition's leader or ISR (KIP-497); the CAS of `AlterPartition`.
+    /// Number of a committed change of one partition's leader or ISR (KIP-497): what
+    /// `AlterPartition` compares and swaps.
     PartitionEpoch(i32)
 }
 newtype! {
