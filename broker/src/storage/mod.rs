@@ -1,1 +1,93 @@
 //! The one place where files are touched (the seam that simulation replaces).
+//!
+//! Small on purpose: what a write-ahead log needs and nothing more. `disk` is the real thing;
+//! `memory` keeps files in memory and can lose what was not synced, tear writes, and fail.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// One open file. Positions are in bytes from its beginning; there is no cursor, so that readers
+/// share it without locks.
+pub trait File: Send + Sync {
+    /// Writes all of `buffers`, one after another, at `position`.
+    ///
+    /// # Errors
+    /// The operating system's. Part of it may have been written.
+    fn write_at(&self, position: u64, buffers: &[io::IoSlice<'_>]) -> io::Result<()>;
+
+    /// Reads up to `buffer.len()` bytes at `position`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Makes what was written survive power loss (fdatasync).
+    ///
+    /// # Errors
+    /// The operating system's: what was written since the last sync may be lost, for good.
+    fn datasync(&self) -> io::Result<()>;
+
+    /// Cuts the file, or extends it with zeros.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Bytes in the file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn len(&self) -> io::Result<u64>;
+}
+
+/// A file system.
+pub trait Storage: Send + Sync {
+    /// Makes a directory and those above it, durably.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Names of the files in `dir`, sorted.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes a new, empty file; its name survives power loss when this returns.
+    ///
+    /// # Errors
+    /// It exists, or the operating system's.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file for reading, and for writing if `write`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn open(&self, path: &Path, write: bool) -> io::Result<Arc<dyn File>>;
+
+    /// Writes a whole small file so that after power loss it is there in full or not at all.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
+
+    /// Removes a file; that survives power loss when this returns. A missing file is no error.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Bytes that can still be written under `dir`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn free_space(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Takes `dir` for this process until the guard is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another has it, or the operating system's.
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
