@@ -1,0 +1,10 @@
+//! The history of a run: its events, and the recorder that writes them down as they happen.
+//!
+//! The format is Jepsen's, one JSON object a line; it is fixed, because checkers and collections
+//! of histories depend on it. Reading histories is the checker's business, not this module's.
+
+mod event;
+mod recorder;
+
+pub use event::{Event, Kind, Polled, Process, Sent, Value};
+pub use recorder::{HistoryError, Recorder, RecorderThread, start};
