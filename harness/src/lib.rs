@@ -6,8 +6,12 @@
 //! * [`value`]: what is inside a message
 //! * [`kafka`]: our own small client, for questions to one certain broker
 //! * [`history`]: the events of a run and the recorder
+//! * [`artifacts`]: builds the static binaries that go into a node
+//! * [`runtime`]: where a cluster runs: containers, or network namespaces
 
+pub mod artifacts;
 pub mod exit;
 pub mod history;
 pub mod kafka;
+pub mod runtime;
 pub mod value;

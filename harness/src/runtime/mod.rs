@@ -1,0 +1,171 @@
+//! Where a cluster runs: containers, or network namespaces without any privilege.
+//!
+//! A [`Runtime`] brings three brokers up, offers the nemesis its [`nemesis::Cluster`], and takes
+//! everything down. In both runtimes a node is a *pod*: a holder (our agent) that owns the
+//! network namespace with its address, and the broker inside it, so that a kill of the broker
+//! keeps address, port and the rules of the nemesis.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nemesis::{Cluster, ClusterError, NodeId};
+
+use crate::artifacts::Artifacts;
+
+/// The runtimes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeKind {
+    /// Containers of a Docker engine.
+    Docker,
+    /// Plain processes in network namespaces; no Docker, no root.
+    Namespaces,
+}
+
+impl RuntimeKind {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Namespaces => "namespaces",
+        }
+    }
+}
+
+/// What `--runtime` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// Docker where its engine answers, else namespaces.
+    #[default]
+    Auto,
+    /// This one or none.
+    Only(RuntimeKind),
+}
+
+/// A runtime that works here, and why it was taken, in words for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Which.
+    pub kind: RuntimeKind,
+    /// `"Docker 20.10.24 answers at /var/run/docker.sock"`.
+    pub why: String,
+}
+
+/// What could not be done. All of them are infrastructure (exit 5), none says anything about the
+/// broker under test.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Neither the runtime asked for, nor any, works on this machine.
+    #[error("no runtime works here:\n{missing}\n`harness doctor` says how to get one")]
+    NoRuntime {
+        /// What is missing, a line for each runtime.
+        missing: String,
+    },
+    /// The engine or the kernel refused.
+    #[error("{what}: {why}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// The answer.
+        why: String,
+    },
+    /// About one node.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// What a cluster is to be.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Names the run in labels and in the journal: letters, digits, `-`.
+    pub run_id: String,
+    /// Number of brokers; ids are counted from 1.
+    pub nodes: u32,
+    /// The run's folder: logs go to `brokers/<id>.log` in it.
+    pub dir: PathBuf,
+    /// Further arguments of every broker's command line (`--wal-roll-bytes`, ...).
+    pub broker_args: Vec<String>,
+}
+
+/// A cluster that is up. Dropping it does not take it down: call [`Runtime::down`].
+#[async_trait]
+pub trait Runtime: Cluster {
+    /// Which runtime this is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// The run's id, as in its labels.
+    fn run_id(&self) -> &str;
+
+    /// What clients use as `bootstrap.servers`. Valid for as long as the cluster is up, across
+    /// kills and restarts.
+    fn bootstrap(&self) -> String;
+
+    /// Where clients reach one node; equal to what the broker advertises.
+    fn client_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError>;
+
+    /// Where `/healthz` and `/metrics` of one node are reached from here.
+    fn admin_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError>;
+
+    /// Where the log of one node's broker is written, from its first start on.
+    fn log_file(&self, node: NodeId) -> Result<PathBuf, ClusterError>;
+
+    /// Copies the data directory of a stopped broker to `to`, which must not exist yet. Refused
+    /// while the broker runs.
+    async fn copy_data(&self, node: NodeId, to: &Path) -> Result<(), ClusterError>;
+
+    /// SIGKILL to every broker at once, then starts them all. Returns when the processes exist.
+    async fn restart_all(&self) -> Result<(), ClusterError>;
+
+    /// Removes everything that this runtime made: processes, containers, networks, volumes,
+    /// namespaces, data. Can be called again; an error says what is left.
+    async fn down(&self) -> Result<(), RuntimeError>;
+}
+
+/// Decides where to run, by asking what works.
+pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
+    let _ = choice;
+    Err(RuntimeError::NoRuntime {
+        missing: String::new(),
+    })
+}
+
+/// For [`RuntimeKind::Namespaces`]: replaces this process by itself inside fresh namespaces, with
+/// the same arguments, and does not return; inside, returns at once. For Docker: returns at once.
+///
+/// Call it after [`crate::artifacts::build`] (inside there is no network to the outside) and
+/// before anything is opened that should not be opened twice.
+pub fn enter(kind: RuntimeKind, artifacts: &Artifacts) -> Result<(), RuntimeError> {
+    let _ = (kind, artifacts);
+    Ok(())
+}
+
+/// Brings a cluster up: every broker's process exists when this returns (whether the cluster
+/// serves, the caller finds out over the protocol). On error nothing is left.
+pub async fn up(
+    kind: RuntimeKind,
+    spec: &ClusterSpec,
+    artifacts: &Artifacts,
+) -> Result<Arc<dyn Runtime>, RuntimeError> {
+    let _ = (kind, spec, artifacts);
+    Err(RuntimeError::NoRuntime {
+        missing: String::new(),
+    })
+}
+
+/// What was found of runs whose harness is dead, and removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Healed {
+    /// One line for each thing removed (`container harness-ab12-n1`, ...).
+    pub removed: Vec<String>,
+    /// One line for each run that was left alone because its harness is alive.
+    pub alive: Vec<String>,
+}
+
+/// Heals what killed harnesses left: open journals in `journal_dir`, and labelled containers,
+/// networks, volumes and images' containers of the Docker engine, if one answers. Called at every
+/// start and by `harness heal`.
+pub async fn heal(journal_dir: &Path) -> Result<Healed, RuntimeError> {
+    let _ = journal_dir;
+    Ok(Healed::default())
+}

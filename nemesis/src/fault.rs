@@ -1,0 +1,258 @@
+//! What can go wrong, and to whom: fault kinds, targets by role, the shapes of a partition.
+//!
+//! Everything here is data. A target is a role ("the leader of partition 3"), never a node that
+//! somebody looked up: who has the role is found when the fault is due, so that a schedule does
+//! not depend on the cluster that it will meet.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::node::{Listener, NodeId};
+
+/// A kind of fault, as `--nemesis` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// Links between brokers (and, if asked for, to the clients) are cut.
+    Partition,
+    /// SIGKILL, and a start some seconds later.
+    Kill,
+    /// The process stands still, its sockets stay open.
+    Pause,
+    /// The traffic of the replication port is held back.
+    DelayWatermark,
+}
+
+impl FaultKind {
+    /// All kinds, in the order of the documentation.
+    pub const ALL: [Self; 4] = [
+        Self::Partition,
+        Self::Kill,
+        Self::Pause,
+        Self::DelayWatermark,
+    ];
+
+    /// The name on the command line and in the history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Partition => "partition",
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::DelayWatermark => "delay-watermark",
+        }
+    }
+
+    /// One line for `harness list` and `--help`.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Partition => "cuts links between brokers: a leader, one node, halves, a ring",
+            Self::Kill => "kill -9 of a broker, started again some seconds later",
+            Self::Pause => "freezes a broker's process, its connections stay open",
+            Self::DelayWatermark => "delays the traffic of the replication port, each way",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word after `--nemesis` that is no fault kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown nemesis `{0}`: known are partition, kill, pause, delay-watermark, \
+     lists of them (partition,kill), and none"
+)]
+pub struct UnknownFault(pub String);
+
+impl FromStr for FaultKind {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| UnknownFault(text.to_owned()))
+    }
+}
+
+/// Who is hit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum Target {
+    /// Whoever leads this partition when the fault is due (partitions are counted from 0).
+    Leader {
+        /// Which partition.
+        partition: u32,
+    },
+    /// An in-sync follower of this partition when the fault is due.
+    Follower {
+        /// Which partition.
+        partition: u32,
+    },
+    /// The leader of the metadata quorum when the fault is due.
+    Controller,
+    /// This node, whatever it is doing.
+    Node {
+        /// Which node.
+        node: NodeId,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader { partition } => write!(f, "leader of partition {partition}"),
+            Self::Follower { partition } => write!(f, "a follower of partition {partition}"),
+            Self::Controller => f.write_str("controller"),
+            Self::Node { node } => write!(f, "node {}", node.0),
+        }
+    }
+}
+
+/// Which links between brokers a partition cuts. All shapes but the ring cut both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "shape", rename_all = "kebab-case")]
+pub enum Shape {
+    /// One node from every other broker.
+    Isolate {
+        /// Which.
+        target: Target,
+    },
+    /// The nodes of `side` from all the others.
+    Halves {
+        /// The smaller side.
+        side: Vec<NodeId>,
+    },
+    /// The ends of a line see only the bridge between them, which sees both: in the order given,
+    /// the first half cannot reach the last half, and the node in the middle reaches everybody.
+    Bridge {
+        /// All nodes, the bridge in the middle.
+        order: Vec<NodeId>,
+    },
+    /// Jepsen's majorities ring: each node hears itself and the next ones round the circle, a
+    /// majority in all, and no two nodes hear the same majority. One-way cuts; with TCP that
+    /// leaves a link only where both ends hear each other (with three nodes: none).
+    Ring {
+        /// All nodes, round the circle.
+        order: Vec<NodeId>,
+    },
+}
+
+/// A fault's work, told in terms of roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// See [`FaultKind::Partition`].
+    Partition {
+        /// Which links.
+        #[serde(flatten)]
+        shape: Shape,
+        /// Listeners whose connections are left alone.
+        #[serde(default)]
+        spares: Vec<Listener>,
+        /// Whether the nodes named by the shape lose the clients too.
+        #[serde(default)]
+        clients: bool,
+    },
+    /// See [`FaultKind::Kill`].
+    Kill {
+        /// Who.
+        target: Target,
+    },
+    /// See [`FaultKind::Pause`].
+    Pause {
+        /// Who.
+        target: Target,
+    },
+    /// See [`FaultKind::DelayWatermark`]. At least one of the two delays is above zero.
+    DelayWatermark {
+        /// Whose replication listener.
+        target: Target,
+        /// Followers' fetches on their way to the target, in milliseconds: the leader learns
+        /// late how far its followers are.
+        #[serde(rename = "inbound-ms")]
+        inbound_ms: u32,
+        /// The target's answers, in milliseconds: followers learn late of records and of the
+        /// high watermark.
+        #[serde(rename = "outbound-ms")]
+        outbound_ms: u32,
+    },
+}
+
+impl Action {
+    /// The kind that it is of.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Partition { .. } => FaultKind::Partition,
+            Self::Kill { .. } => FaultKind::Kill,
+            Self::Pause { .. } => FaultKind::Pause,
+            Self::DelayWatermark { .. } => FaultKind::DelayWatermark,
+        }
+    }
+
+    /// The role it is aimed at, if it is aimed at one.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Partition {
+                shape: Shape::Isolate { target },
+                ..
+            }
+            | Self::Kill { target }
+            | Self::Pause { target }
+            | Self::DelayWatermark { target, .. } => Some(target),
+            Self::Partition { .. } => None,
+        }
+    }
+
+    /// What the fault must bring about for the run to have tested it; see [`Requirement`].
+    pub fn requires(&self) -> Option<Requirement> {
+        let Some(Target::Leader { partition }) = self.target() else {
+            return None;
+        };
+        let forces_election = match self {
+            // With the controller in reach the leader's session goes on: followers leave the
+            // ISR and the leader stays.
+            Self::Partition { spares, .. } => !spares.contains(&Listener::Controller),
+            Self::Kill { .. } | Self::Pause { .. } => true,
+            Self::DelayWatermark { .. } => false,
+        };
+        forces_election.then_some(Requirement::LeaderEpochChange {
+            partition: *partition,
+        })
+    }
+}
+
+/// What must be seen in the history for a fault to count as exercised. A run in which it is not
+/// seen is vacuous, not valid.
+///
+/// A fault is *aimed at a leader* when it is: an isolation of a partition's leader from all
+/// brokers with the controller's port included; a kill of it; a pause of it. A cut that spares the
+/// controller's port is not (the ISR shrinks instead, the leader stays), nor is a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Requirement {
+    /// The leader epoch of this partition rises between the fault's effect and the end of the run.
+    LeaderEpochChange {
+        /// Which partition.
+        partition: u32,
+    },
+}
+
+/// One fault of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Counted from 1 in order of time.
+    pub id: u32,
+    /// When it is asked for, in milliseconds since the main phase began.
+    #[serde(rename = "at-ms")]
+    pub at_ms: u64,
+    /// How long it is held after it took effect, in milliseconds.
+    #[serde(rename = "for-ms")]
+    pub for_ms: u64,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: Action,
+}
