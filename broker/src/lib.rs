@@ -16,6 +16,7 @@ pub mod exec;
 pub mod log;
 pub mod meta;
 pub mod net;
+pub mod node;
 pub mod producer;
 pub mod replica;
 pub mod storage;

@@ -6,12 +6,16 @@
 //! bytes) and ends in a [`Reply`]; the connection awaits these in order, so that answers leave in
 //! the order of their requests (invariant I25) while later requests are already being worked on.
 
+pub mod body;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::protocol::Encodable;
+
+use crate::api::body::Body;
 
 use crate::config::BrokerConfig;
 use crate::meta::handle::MetadataHandle;
@@ -31,7 +35,7 @@ pub struct Context {
 #[derive(Debug)]
 pub enum Reply {
     /// The encoded body of the response, without its header.
-    Body(Bytes),
+    Body(Body),
     /// acks=0: nothing is written.
     NoAnswer,
     /// The connection is closed; why goes to the log.
@@ -51,9 +55,15 @@ pub fn ready(reply: Reply) -> Pending {
 /// client's: the connection is closed and the log says so.
 #[must_use]
 pub fn encode<R: Encodable>(response: &R, version: i16) -> Reply {
-    let mut body = BytesMut::new();
-    match response.encode(&mut body, version) {
-        Ok(()) => Reply::Body(body.freeze()),
+    encode_sharing(response, version, &[])
+}
+
+/// As [`encode`], for a response that carries record batches: those in `shared` (handles on the
+/// same memory as fields of `response`) are sent from where they are instead of being copied.
+#[must_use]
+pub fn encode_sharing<R: Encodable>(response: &R, version: i16, shared: &[Bytes]) -> Reply {
+    match body::encode_sharing(response, version, shared) {
+        Ok(body) => Reply::Body(body),
         Err(error) => Reply::Close(format!("response of version {version}: {error}")),
     }
 }

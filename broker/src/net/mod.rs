@@ -1,1 +1,91 @@
-//! The one place where sockets are touched: three listeners, connections, frames.
+//! The one place where sockets are touched: listeners, connections, outgoing connections.
+//!
+//! Everything else works on what is re-exported here, so that a simulation can put its own
+//! network in its place.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::meta::image::Endpoint;
+
+pub mod client;
+
+pub use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+pub use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel completes and keeps while `accept` is busy.
+const BACKLOG: i32 = 1024;
+
+/// Which door a request came through: each serves its own APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenerKind {
+    /// Kafka clients.
+    Client,
+    /// Followers of this broker's partitions.
+    Replication,
+}
+
+impl ListenerKind {
+    /// For logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            ListenerKind::Client => "client",
+            ListenerKind::Replication => "replication",
+        }
+    }
+}
+
+/// Listens on `address`. A port whose last owner was just killed can be bound again at once.
+///
+/// # Errors
+/// The address with what the operating system said.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let attempt = || -> io::Result<TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    attempt().map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+}
+
+/// Connects to `endpoint` (name or address), with [`tune`] applied.
+///
+/// # Errors
+/// Kind `TimedOut` after `timeout`; else what the operating system said, with the endpoint.
+pub async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+    let Endpoint { host, port } = endpoint;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{host}:{port}: {error}"));
+    let attempt = TcpStream::connect((host.as_str(), *port));
+    match tokio::time::timeout(timeout, attempt).await {
+        Ok(Ok(stream)) => tune(&stream).map(|()| stream).map_err(named),
+        Ok(Err(error)) => Err(named(error)),
+        Err(_) => Err(named(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no connection within {timeout:?}"),
+        ))),
+    }
+}
+
+/// No delay for small frames, and probes that find out when the peer is gone without a word.
+///
+/// # Errors
+/// When the socket is gone already.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

@@ -1,1 +1,3 @@
 //! Idempotent producers: sequence numbers per producer and partition (KIP-98), and producer ids.
+
+pub mod state;

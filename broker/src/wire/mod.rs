@@ -1,1 +1,4 @@
 //! Kafka's wire format: frames, headers, the table of versions, dispatch.
+
+pub mod frame;
+pub mod versions;

@@ -1,0 +1,242 @@
+//! What one partition remembers of its idempotent producers (KIP-98, KIP-360): the last five
+//! batches of each, so that a repeated batch is answered with its first offset and a gap or a
+//! reordering is refused.
+//!
+//! Invariants:
+//! * I19: the state is a fold over the batch headers of the log, in offset order, and of nothing
+//!   else (no clock): replicas with equal logs have equal states. After truncation it is folded
+//!   again from the log.
+//! * I20: sequences of one producer epoch are contiguous in the log; a repetition of one of the
+//!   last five batches is told apart and keeps its original offset; a lower epoch is refused.
+//!
+//! Rules are those of Kafka 4.x (`ProducerAppendInfo`, `ProducerStateEntry`) with one difference:
+//! Kafka accepts any first sequence from a producer that it does not know, because it may have
+//! forgotten it. We do so only when something can have been forgotten ([`ProducerStates::may_have_forgotten`]);
+//! while the whole log is there, an unknown producer has to start at 0. Else the second of two
+//! pipelined first batches would be accepted when the first one failed, and the first one refused
+//! for ever.
+//!
+//! Deliberately absent: expiry by wall clock within the fold (it would make replicas differ),
+//! transactions (they come with the transaction index).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::types::{Offset, ProducerEpoch, ProducerId};
+
+/// How many batches of a producer are remembered: as many as a client may have in flight.
+pub const BATCHES_REMEMBERED: usize = 5;
+
+/// The part of a record batch's header that concerns its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequencedBatch {
+    /// Who produced it; only batches with an id of at least 0 belong here.
+    pub producer_id: ProducerId,
+    /// The producer's incarnation.
+    pub producer_epoch: ProducerEpoch,
+    /// Sequence number of the first record, 0 ..= 2^31-1.
+    pub base_sequence: i32,
+    /// Number of records (last offset delta + 1), at least 1.
+    pub records: i32,
+    /// Largest timestamp in the batch, in ms since 1970.
+    pub max_timestamp_ms: i64,
+}
+
+/// One remembered batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AppendedBatch {
+    /// Sequence number of its first record.
+    pub first_sequence: i32,
+    /// Sequence number of its last record.
+    pub last_sequence: i32,
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// Largest timestamp in the batch, in ms since 1970.
+    pub max_timestamp_ms: i64,
+}
+
+/// What becomes of a batch that a leader is asked to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Append it, then [`ProducerStates::fold`] it.
+    Accept,
+    /// It is in the log already: answer with these offsets, once they are committed.
+    Duplicate(AppendedBatch),
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER (45): a gap, or older than what is remembered.
+    OutOfOrderSequence {
+        /// What the next sequence number would have to be.
+        expected: i32,
+    },
+    /// INVALID_PRODUCER_EPOCH (47): a newer incarnation of this producer has written.
+    InvalidProducerEpoch {
+        /// The newest epoch in the log.
+        current: ProducerEpoch,
+    },
+    /// INVALID_RECORD (87): a negative epoch or sequence, or no records.
+    Malformed,
+}
+
+/// What is remembered of one producer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProducerEntry {
+    epoch: ProducerEpoch,
+    batches: VecDeque<AppendedBatch>,
+}
+
+/// Every idempotent producer of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ProducerStates {
+    producers: BTreeMap<ProducerId, ProducerEntry>,
+    forgotten: bool,
+}
+
+impl SequencedBatch {
+    /// Sequence number of the last record; 0 follows 2^31-1.
+    #[must_use]
+    pub fn last_sequence(&self) -> i32 {
+        advance(self.base_sequence, self.records - 1)
+    }
+}
+
+/// The sequence number `by` records after `sequence`: 0 follows 2^31-1.
+fn advance(sequence: i32, by: i32) -> i32 {
+    let sum = i64::from(sequence) + i64::from(by);
+    i32::try_from(sum & i64::from(i32::MAX)).expect("masked to 31 bits")
+}
+
+impl ProducerStates {
+    /// For a log that begins at `log_start`: when that is not 0, batches were deleted, and with
+    /// them the memory of producers.
+    #[must_use]
+    pub fn for_log_starting_at(log_start: Offset) -> Self {
+        Self {
+            producers: BTreeMap::new(),
+            forgotten: log_start > Offset::ZERO,
+        }
+    }
+
+    /// Decides what a leader does with `batch`. Changes nothing.
+    #[must_use]
+    pub fn validate(&self, batch: &SequencedBatch) -> Verdict {
+        if batch.base_sequence < 0 || batch.records < 1 || batch.producer_epoch.get() < 0 {
+            return Verdict::Malformed;
+        }
+        let Some(entry) = self.producers.get(&batch.producer_id) else {
+            if batch.base_sequence == 0 || self.forgotten {
+                return Verdict::Accept;
+            }
+            return Verdict::OutOfOrderSequence { expected: 0 };
+        };
+        if batch.producer_epoch < entry.epoch {
+            return Verdict::InvalidProducerEpoch {
+                current: entry.epoch,
+            };
+        }
+        let expected = if batch.producer_epoch > entry.epoch {
+            0
+        } else {
+            if let Some(original) = entry.find(batch) {
+                return Verdict::Duplicate(original);
+            }
+            entry.next_sequence()
+        };
+        if batch.base_sequence == expected {
+            Verdict::Accept
+        } else {
+            Verdict::OutOfOrderSequence { expected }
+        }
+    }
+
+    /// Takes note of `batch`, which is in the log from `base_offset` on. Called for every batch
+    /// with a producer id, in offset order: after an append, by a follower for what it fetched,
+    /// and in replay. A log is not argued with: what it holds was validated by a leader.
+    pub fn fold(&mut self, batch: &SequencedBatch, base_offset: Offset) {
+        let entry = self
+            .producers
+            .entry(batch.producer_id)
+            .or_insert_with(|| ProducerEntry {
+                epoch: batch.producer_epoch,
+                batches: VecDeque::with_capacity(BATCHES_REMEMBERED),
+            });
+        if entry.epoch != batch.producer_epoch {
+            entry.epoch = batch.producer_epoch;
+            entry.batches.clear();
+        }
+        if entry.batches.len() == BATCHES_REMEMBERED {
+            entry.batches.pop_front();
+        }
+        entry.batches.push_back(AppendedBatch {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            base_offset,
+            last_offset: base_offset.plus(i64::from(batch.records) - 1),
+            max_timestamp_ms: batch.max_timestamp_ms,
+        });
+    }
+
+    /// Forgets producers whose newest batch is older than `before_ms` (ms since 1970), to bound
+    /// memory (`producer.id.expiration.ms`). Returns how many. From then on an unknown producer
+    /// may start at any sequence number.
+    pub fn expire(&mut self, before_ms: i64) -> usize {
+        let before = self.producers.len();
+        self.producers.retain(|_, entry| {
+            let newest = entry.batches.back();
+            newest.is_none_or(|batch| batch.max_timestamp_ms >= before_ms)
+        });
+        let expired = before - self.producers.len();
+        self.forgotten |= expired > 0;
+        expired
+    }
+
+    /// Whether batches were deleted or producers expired, so that an unknown producer may have
+    /// been known once.
+    #[must_use]
+    pub fn may_have_forgotten(&self) -> bool {
+        self.forgotten
+    }
+
+    /// Number of producers remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Whether no producer is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
+    /// What is remembered of one producer.
+    #[must_use]
+    pub fn get(&self, id: ProducerId) -> Option<&ProducerEntry> {
+        self.producers.get(&id)
+    }
+}
+
+impl ProducerEntry {
+    /// The newest epoch seen.
+    #[must_use]
+    pub fn epoch(&self) -> ProducerEpoch {
+        self.epoch
+    }
+
+    /// The remembered batches, oldest first.
+    pub fn batches(&self) -> impl Iterator<Item = &AppendedBatch> {
+        self.batches.iter()
+    }
+
+    fn find(&self, batch: &SequencedBatch) -> Option<AppendedBatch> {
+        let last_sequence = batch.last_sequence();
+        let same = |known: &&AppendedBatch| {
+            known.first_sequence == batch.base_sequence && known.last_sequence == last_sequence
+        };
+        self.batches.iter().find(same).copied()
+    }
+
+    fn next_sequence(&self) -> i32 {
+        let newest = self.batches.back();
+        newest.map_or(0, |batch| advance(batch.last_sequence, 1))
+    }
+}
