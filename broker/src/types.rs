@@ -105,7 +105,7 @@ impl fmt::Display for TopicPartition {
 }
 
 /// What a producer waits for (`acks`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acks {
     /// Nothing: there is no answer.
     Zero,
@@ -116,7 +116,7 @@ pub enum Acks {
 }
 
 /// When a write counts as held by a replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// After fdatasync: acknowledged data survives power loss of every replica at once.

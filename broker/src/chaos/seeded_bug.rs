@@ -84,6 +84,20 @@ impl BugSet {
         bits: 0,
     };
 
+    /// Whether every rule is on.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        #[cfg(feature = "seeded-bugs")]
+        {
+            self.bits == 0
+        }
+        #[cfg(not(feature = "seeded-bugs"))]
+        {
+            true
+        }
+    }
+
     /// Whether the rule that `bug` removes is off.
     #[inline]
     #[must_use]

@@ -3,7 +3,7 @@
 use crate::types::{LeaderEpoch, Offset};
 
 /// Answer to "where does that epoch end in your log?" (KIP-101, KIP-320).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EpochEnd {
     /// Largest epoch in the log that is not above the one asked for; the one asked for if the
     /// log has none that small.

@@ -1,2 +1,19 @@
-//! Replication: the pure cores (leader, follower, ISR, watermarks) and the shell around them.
+//! Replication: the pure cores and the shell around them.
+//!
+//! Pure, with neither IO nor clock nor tokio: [`core`] (the whole replica), [`leader`] (R1 to R9),
+//! [`follower`] (R10 to R12), [`isr`], [`progress`], [`watermark`], [`log_facts`], [`cluster`],
+//! [`invariant`]. They are what the model checks and what the broker runs.
+
+pub mod cluster;
+pub mod core;
+pub mod follower;
+pub mod invariant;
+pub mod isr;
+pub mod leader;
+pub mod log_facts;
 pub mod manager;
+pub mod progress;
+pub mod watermark;
+
+#[cfg(test)]
+mod test_support;
