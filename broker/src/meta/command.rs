@@ -13,7 +13,7 @@ use crate::types::{
 };
 
 /// One entry of the metadata log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Command {
     /// A process starts serving as broker `id` (KIP-631). It is fenced until its first heartbeat
     /// that has caught up.
@@ -28,9 +28,8 @@ pub enum Command {
         client: Endpoint,
         /// Listener for followers.
         replication: Endpoint,
-        /// The epoch that its clean-shutdown marker carries, if it stopped cleanly. In fsync
-        /// mode a log that recovery accepted counts as clean.
-        clean_shutdown: bool,
+        /// What it can say of the log that it starts with.
+        log: LogClaim,
     },
     /// The broker's heartbeats have caught up: it may lead and follow.
     UnfenceBroker {
@@ -79,6 +78,19 @@ pub enum Command {
     },
 }
 
+/// What a starting broker can say of its log (invariant I16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LogClaim {
+    /// Fsync mode: recovery accepted the log, so everything that the broker ever vouched for is
+    /// in it. Membership in ISR and ELR keeps its worth.
+    Recovered,
+    /// Replicated mode: the clean-shutdown marker, and the broker epoch that it carries. It
+    /// counts only when that is the broker's last registration.
+    CleanShutdown(BrokerEpoch),
+    /// Acknowledged records may be missing: the broker leaves every ISR and ELR.
+    Unclean,
+}
+
 /// The leader's proposal (KIP-497, with broker epochs of KIP-903).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AlterPartition {
@@ -92,12 +104,14 @@ pub struct AlterPartition {
     pub leader_epoch: LeaderEpoch,
     /// The committed state that it saw: compare-and-swap.
     pub partition_epoch: PartitionEpoch,
-    /// The whole new ISR, each member with the broker epoch of its last fetch (the leader: its own).
+    /// The whole new ISR, each member with the broker epoch of its last fetch (the leader: its
+    /// own). The epoch of a member of the committed ISR is not looked at: a member that
+    /// registered anew has left the ISR, and the partition epoch has moved.
     pub new_isr: Vec<(BrokerId, BrokerEpoch)>,
 }
 
 /// What an accepted command did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Applied {
     /// Nothing to tell.
     Done,
@@ -127,8 +141,9 @@ pub enum Applied {
     },
 }
 
-/// Why a command changed nothing. Each maps to one Kafka error code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+/// Why a command was refused. Each maps to one Kafka error code. A refused command changes
+/// nothing, with one exception: see [`Rejected::IneligibleReplica`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejected {
     /// DUPLICATE_BROKER_REGISTRATION and kin.
     #[error("broker {0} is not registered")]
@@ -145,6 +160,11 @@ pub enum Rejected {
     /// UNKNOWN_TOPIC_OR_PARTITION (3).
     #[error("no such topic or partition")]
     UnknownPartition,
+    /// INVALID_TOPIC_EXCEPTION (17).
+    #[error(
+        "{0:?} is no topic name: 1 to 249 of ASCII letters, digits, '.', '_', '-'; not '.' or '..'"
+    )]
+    InvalidTopicName(String),
     /// INVALID_PARTITIONS (37).
     #[error("{0} partitions: at least 1 and at most 10000 are allowed")]
     InvalidPartitions(i32),
@@ -172,6 +192,10 @@ pub enum Rejected {
         current: PartitionEpoch,
     },
     /// INELIGIBLE_REPLICA (107): a proposed member is fenced, stopping or of an older incarnation.
+    ///
+    /// The one refusal after which a leader takes its proposal back, so it also raises the
+    /// partition epoch: no other copy of the proposal, still under way in the network, can be
+    /// committed behind the leader's back (M56 with a delayed copy).
     #[error("broker {0} may not be in the ISR")]
     IneligibleReplica(BrokerId),
     /// INVALID_REQUEST (42).

@@ -17,7 +17,7 @@ pub struct Endpoint {
 }
 
 /// One broker as the controller knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BrokerImage {
     /// The broker's number.
     pub id: BrokerId,
@@ -36,7 +36,7 @@ pub struct BrokerImage {
 }
 
 /// One partition as the controller committed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartitionImage {
     /// Assigned replicas, preferred leader first.
     pub replicas: Vec<BrokerId>,
@@ -44,7 +44,8 @@ pub struct PartitionImage {
     pub isr: Vec<BrokerId>,
     /// Eligible leader replicas (KIP-966): left the ISR cleanly while it was at its minimum.
     pub elr: Vec<BrokerId>,
-    /// Who led last, for the case that ISR and ELR are both empty (KIP-966).
+    /// Who led last (the current leader if there is one), for the case that ISR and ELR are both
+    /// empty (KIP-966).
     pub last_known_leader: Option<BrokerId>,
     /// Who leads now, if anybody may.
     pub leader: Option<BrokerId>,
@@ -55,7 +56,7 @@ pub struct PartitionImage {
 }
 
 /// One topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TopicImage {
     /// Identity.
     pub id: TopicId,
@@ -63,12 +64,39 @@ pub struct TopicImage {
     pub name: String,
     /// By partition number.
     pub partitions: Vec<Arc<PartitionImage>>,
-    /// Settings that were given at creation (`min.insync.replicas`, ..); the rest are defaults.
+    /// Settings that were given at creation; the rest are defaults. `min.insync.replicas` is
+    /// always among them: the proposer writes its own default into the command, so that a rule
+    /// which decides safety is the same on every broker.
     pub configs: BTreeMap<String, String>,
 }
 
+/// The one topic setting that the controller itself acts on.
+pub const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
+impl TopicImage {
+    /// `min.insync.replicas` capped at the number of replicas of `partition`: the size below
+    /// which an ISR neither moves the high watermark nor takes acks=all.
+    #[must_use]
+    pub fn min_isr(&self, partition: &PartitionImage) -> usize {
+        self.configs
+            .get(MIN_INSYNC_REPLICAS)
+            .and_then(|value| value.parse::<usize>().ok())
+            .unwrap_or(1)
+            .min(partition.replicas.len())
+            .max(1)
+    }
+}
+
+impl BrokerImage {
+    /// Whether it may lead and join ISRs: not fenced and not stopping (KIP-841).
+    #[must_use]
+    pub fn active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+}
+
 /// Everything that was committed up to `index`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MetadataImage {
     /// Raft index of the last applied command; a leader ignores an image older than the one it has.
     pub index: u64,
@@ -98,6 +126,12 @@ impl MetadataImage {
             .get(&tp.topic)?
             .partitions
             .get(usize::try_from(tp.partition).ok()?)
+    }
+
+    /// Whether that broker is registered, not fenced and not stopping.
+    #[must_use]
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        self.brokers.get(&id).is_some_and(|broker| broker.active())
     }
 
     /// The broker if it is registered and not fenced.

@@ -10,3 +10,6 @@
 pub mod command;
 pub mod handle;
 pub mod image;
+pub mod node;
+
+pub use node::{MetaError, MetaMetrics, MetaNode, start};
