@@ -13,13 +13,28 @@
 //! snapshot points to stays readable.
 
 pub mod batch;
-pub mod epoch_cache;
-pub mod partition_log;
-pub mod snapshot;
-pub mod store;
+pub mod metrics;
+
+mod committer;
+mod epoch_cache;
+mod extent;
+mod frame;
+mod partition_log;
+mod partition_state;
+mod recovery;
+mod replayed;
+mod snapshot;
+mod store;
+mod wal;
+mod wal_files;
 
 pub use batch::{BatchError, BatchHeader, ProducedBatch};
 pub use epoch_cache::EpochEnd;
+pub use metrics::LogMetrics;
 pub use partition_log::{AppendError, Appended, PartitionLog};
+pub use recovery::TornTail;
 pub use snapshot::{LogSnapshot, ReadError, Records, TimestampOffset};
 pub use store::{LogConfig, LogStore, OnHeld, OpenError, PartitionError};
+
+#[cfg(test)]
+mod tests;

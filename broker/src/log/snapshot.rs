@@ -1,11 +1,21 @@
 //! An immutable picture of one partition's log, for readers: no locks, no second look.
+//!
+//! Whatever it points to stays readable: the WAL is append-only, and truncation only makes newer
+//! snapshots point elsewhere. Bytes come from memory while the cache has them, else from the
+//! file by pread; what comes from a file is checked before it is served (CRC, offset and epoch of
+//! every batch), so that a flipped bit is an error and never data.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use super::batch::BatchHeader;
+use super::batch::{self, BatchHeader, HEADER_LEN};
 use super::epoch_cache::EpochEnd;
-use crate::types::{LeaderEpoch, Offset, TopicPartition};
+use super::extent::Extent;
+use super::partition_state::PartitionState;
+use super::wal_files::WalFiles;
+use crate::types::{LeaderEpoch, Lsn, Offset, TopicPartition};
 
 /// Why nothing was read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -21,9 +31,7 @@ pub enum ReadError {
         end: Offset,
     },
     /// What is on disk is not what was written.
-    #[error(
-        "{file} is corrupt at byte {position}: {reason}; the data there must come from another replica"
-    )]
+    #[error("{file} is corrupt at byte {position}: {reason}; other replicas have the data")]
     Corrupt {
         /// The WAL file.
         file: String,
@@ -70,8 +78,15 @@ pub struct Records {
 impl Records {
     /// All bytes in one piece, as a Fetch response wants them: copies only if there are several.
     #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        unimplemented!()
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.chunks.len() <= 1 {
+            return self.chunks.pop().unwrap_or_default();
+        }
+        let mut all = BytesMut::with_capacity(self.size);
+        self.chunks
+            .iter()
+            .for_each(|chunk| all.extend_from_slice(chunk));
+        all.freeze()
     }
 }
 
@@ -80,46 +95,65 @@ impl Records {
 pub struct TimestampOffset {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// Of a batch that has it.
+    /// The offset.
     pub offset: Offset,
-    /// Epoch of that batch.
+    /// Epoch of the batch that has it.
     pub leader_epoch: LeaderEpoch,
 }
 
 /// An immutable picture of one partition's log.
 #[derive(Clone)]
-pub struct LogSnapshot {}
+pub struct LogSnapshot {
+    pub(super) tp: TopicPartition,
+    pub(super) state: PartitionState,
+    pub(super) files: Arc<WalFiles>,
+}
+
+impl std::fmt::Debug for LogSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (start, end) = (self.log_start(), self.end());
+        write!(f, "LogSnapshot({} from {start} to {end})", self.tp)
+    }
+}
+
+/// How much a read may still take.
+struct Budget {
+    from: Offset,
+    limit: Offset,
+    bytes: usize,
+    /// The next batch is taken whatever its size.
+    free: bool,
+}
 
 impl LogSnapshot {
     /// Which partition this is.
     #[must_use]
-    pub fn topic_partition(&self) -> TopicPartition {
-        unimplemented!()
+    pub const fn topic_partition(&self) -> TopicPartition {
+        self.tp
     }
 
     /// First offset that may be read.
     #[must_use]
-    pub fn log_start(&self) -> Offset {
-        unimplemented!()
+    pub const fn log_start(&self) -> Offset {
+        self.state.log_start
     }
 
     /// The written end (LEO).
     #[must_use]
-    pub fn end(&self) -> Offset {
-        unimplemented!()
+    pub const fn end(&self) -> Offset {
+        self.state.end
     }
 
     /// Epoch of the last batch, if there is or was one.
     #[must_use]
     pub fn last_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.state.epochs.last()
     }
 
     /// Where `epoch` ends in this log.
     #[must_use]
     pub fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
-        let _ = epoch;
-        unimplemented!()
+        self.state.epochs.end_offset_for(epoch, self.state.end)
     }
 
     /// Reads whole batches from the one that holds `from` (it may begin below) up to `up_to`,
@@ -127,7 +161,7 @@ impl LogSnapshot {
     /// larger when `at_least_one`. `from` at or above `up_to`, up to the end: empty, no error.
     ///
     /// # Errors
-    /// See [`ReadError`].
+    /// See [`ReadError`]. A corrupt batch that is not the first ends the read before it.
     pub fn read(
         &self,
         from: Offset,
@@ -135,46 +169,305 @@ impl LogSnapshot {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Records, ReadError> {
-        let _ = (from, up_to, max_bytes, at_least_one);
-        unimplemented!()
+        let (start, end) = (self.state.log_start, self.state.end);
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { from, start, end });
+        }
+        let mut records = Records {
+            next_offset: from,
+            ..Records::default()
+        };
+        let mut budget = Budget {
+            from,
+            limit: up_to.min(end),
+            bytes: max_bytes,
+            free: at_least_one,
+        };
+        let mut at = self.state.index.position(from);
+        while let Some(run) = self.run_at(at, &budget) {
+            let taken = match self.take(&run, &mut budget) {
+                Ok(taken) => taken,
+                Err(_) if records.size > 0 => break,
+                Err(error) => return Err(error),
+            };
+            let Some((bytes, next_offset)) = taken else {
+                break;
+            };
+            records.size += bytes.len();
+            records.chunks.push(bytes);
+            records.next_offset = next_offset;
+            if next_offset < run.next {
+                break;
+            }
+            at += run.extents;
+        }
+        Ok(records)
     }
 
-    /// Bytes that a read of `from..up_to` would give, at most `enough` (for `min_bytes`): no IO.
+    /// The extents from `at` on that lie side by side in one frame, as far as the budget reaches.
+    fn run_at(&self, at: usize, budget: &Budget) -> Option<Run<'_>> {
+        let first = self.state.index.get(at)?;
+        if first.base >= budget.limit || (budget.bytes == 0 && !budget.free) {
+            return None;
+        }
+        let wont_fit = first.batches == 1 && first.len as usize > budget.bytes;
+        if wont_fit && !budget.free {
+            return None;
+        }
+        let mut run = Run {
+            first,
+            next: first.next,
+            len: first.len as usize,
+            extents: 1,
+        };
+        for extent in self.state.index.iter_from(at + 1) {
+            let beside = extent.lsn.get() == first.lsn.get() + run.len as u64;
+            if !beside || extent.base >= budget.limit || run.len >= budget.bytes {
+                break;
+            }
+            run.len += extent.len as usize;
+            run.next = extent.next;
+            run.extents += 1;
+        }
+        Some(run)
+    }
+
+    /// The batches of a run that the budget allows, with the offset after the last of them.
+    fn take(
+        &self,
+        run: &Run<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<(Bytes, Offset)>, ReadError> {
+        let (bytes, from_disk) = self.bytes_of(run)?;
+        let (mut begin, mut at) = (0, 0);
+        let mut expected = run.first.base;
+        let mut next_offset = None;
+        while at < bytes.len() {
+            let checked = match from_disk {
+                true => self.check_stored(&bytes[at..], expected),
+                false => Ok(BatchHeader::parse(&bytes[at..]).expect("memory holds whole batches")),
+            };
+            let header = match checked {
+                Ok(header) => header,
+                Err(_) if next_offset.is_some() => break,
+                Err(reason) => {
+                    let lsn = Lsn(run.first.lsn.get() + at as u64);
+                    return Err(self.files.corrupt(lsn, reason));
+                }
+            };
+            expected = header.next_offset();
+            if expected <= budget.from {
+                at += header.size;
+                begin = at;
+                continue;
+            }
+            let fits = header.size <= budget.bytes || budget.free;
+            if expected > budget.limit || !fits {
+                break;
+            }
+            budget.free = false;
+            budget.bytes = budget.bytes.saturating_sub(header.size);
+            at += header.size;
+            next_offset = Some(expected);
+        }
+        Ok(next_offset.map(|next_offset| (bytes.slice(begin..at), next_offset)))
+    }
+
+    /// The bytes of a run, and whether they come from a file.
+    fn bytes_of(&self, run: &Run<'_>) -> Result<(Bytes, bool), ReadError> {
+        if let Some(batches) = run.first.cached.as_ref().and_then(|cached| cached.get()) {
+            let at = run.first.cached_at as usize;
+            return Ok((batches.slice(at..at + run.len), false));
+        }
+        let mut bytes = BytesMut::zeroed(run.len);
+        self.files.read(run.first.lsn, &mut bytes)?;
+        Ok((bytes.freeze(), true))
+    }
+
+    /// Checks a batch that came from a file: it is the one that the index says.
+    fn check_stored(&self, bytes: &[u8], expected: Offset) -> Result<BatchHeader, String> {
+        let header = batch::check(bytes).map_err(|error| error.to_string())?;
+        if header.base_offset != expected {
+            let found = header.base_offset;
+            return Err(format!(
+                "a batch of offset {found} where {expected} was written"
+            ));
+        }
+        if self.state.epochs.at(expected) != Some(header.leader_epoch) {
+            let epoch = header.leader_epoch;
+            return Err(format!(
+                "the batch at offset {expected} was not of epoch {epoch}"
+            ));
+        }
+        Ok(header)
+    }
+
+    /// Bytes that a read of `from..up_to` would find, at most `enough` (for `min_bytes`): no IO.
+    /// Counts in whole extents, so it may say somewhat more.
     #[must_use]
     pub fn available(&self, from: Offset, up_to: Offset, enough: usize) -> usize {
-        let _ = (from, up_to, enough);
-        unimplemented!()
+        let mut found = 0;
+        if from >= up_to {
+            return found;
+        }
+        for extent in self.state.index.iter_from(self.state.index.position(from)) {
+            if extent.base >= up_to || found >= enough {
+                break;
+            }
+            found += extent.len as usize;
+        }
+        found.min(enough)
     }
 
     /// The headers of all batches from the one that holds `from`, in order: what producer state
-    /// is folded from.
+    /// is folded from. Reads 61 bytes a batch; CRCs are not checked.
     pub fn headers(
         &self,
         from: Offset,
     ) -> impl Iterator<Item = Result<BatchHeader, ReadError>> + use<'_> {
-        let _ = from;
-        std::iter::empty()
+        let extents = self.state.index.iter_from(self.state.index.position(from));
+        extents
+            .flat_map(|extent| HeadersOf {
+                snapshot: self,
+                extent,
+                at: 0,
+            })
+            .filter(move |item| {
+                item.as_ref()
+                    .map_or(true, |header| header.next_offset() > from)
+            })
     }
 
-    /// The first batch that ends below or at `up_to` and has a record of `timestamp` or later.
+    /// The first batch that ends below or at `up_to` and has a record of `timestamp` or later:
+    /// its first offset that is still in the log. Records are not decoded, so the record itself
+    /// may come some records later in that batch; it is never skipped.
     ///
     /// # Errors
-    /// The batch cannot be read from disk.
+    /// A batch cannot be read from disk.
     pub fn find_timestamp(
         &self,
         timestamp: i64,
         up_to: Offset,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        let _ = (timestamp, up_to);
-        unimplemented!()
+        for extent in self.state.index.iter_from(0) {
+            if extent.base >= up_to {
+                break;
+            }
+            if extent.max_timestamp < timestamp {
+                continue;
+            }
+            for header in self.headers_of(extent) {
+                let header = header?;
+                let whole = header.next_offset() <= up_to;
+                let left = header.next_offset() > self.state.log_start;
+                if whole && left && header.max_timestamp >= timestamp {
+                    let first = header.base_timestamp >= timestamp;
+                    return Ok(Some(TimestampOffset {
+                        timestamp: if first {
+                            header.base_timestamp
+                        } else {
+                            header.max_timestamp
+                        },
+                        offset: header.base_offset.max(self.state.log_start),
+                        leader_epoch: header.leader_epoch,
+                    }));
+                }
+            }
+        }
+        Ok(None)
     }
 
-    /// The largest timestamp of the batches that end below or at `up_to`.
+    /// The largest timestamp of the batches that end below or at `up_to`, with the last offset of
+    /// the first batch that has it.
     ///
     /// # Errors
-    /// The batch cannot be read from disk.
+    /// A batch cannot be read from disk.
     pub fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>, ReadError> {
-        let _ = up_to;
-        unimplemented!()
+        let mut best: Option<TimestampOffset> = None;
+        for extent in self.state.index.iter_from(0) {
+            if extent.base >= up_to {
+                break;
+            }
+            if best.is_some_and(|best| extent.max_timestamp <= best.timestamp) {
+                continue;
+            }
+            for header in self.headers_of(extent) {
+                let header = header?;
+                let higher = best.is_none_or(|best| header.max_timestamp > best.timestamp);
+                if header.next_offset() <= up_to && higher {
+                    best = Some(TimestampOffset {
+                        timestamp: header.max_timestamp,
+                        offset: header.last_offset(),
+                        leader_epoch: header.leader_epoch,
+                    });
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    pub(super) const fn headers_of<'a>(&'a self, extent: &'a Extent) -> HeadersOf<'a> {
+        HeadersOf {
+            snapshot: self,
+            extent,
+            at: 0,
+        }
+    }
+}
+
+/// Extents that lie side by side.
+struct Run<'a> {
+    first: &'a Extent,
+    next: Offset,
+    len: usize,
+    extents: usize,
+}
+
+/// The batch headers of one extent, from memory or 61 bytes at a time from its file.
+pub(super) struct HeadersOf<'a> {
+    snapshot: &'a LogSnapshot,
+    extent: &'a Extent,
+    at: u64,
+}
+
+impl HeadersOf<'_> {
+    fn read_one(&self) -> Result<BatchHeader, ReadError> {
+        let lsn = Lsn(self.extent.lsn.get() + self.at);
+        let mut bytes = [0; HEADER_LEN];
+        match self.extent.cached.as_ref().and_then(|cached| cached.get()) {
+            Some(batches) => {
+                let at = self.extent.cached_at as usize + self.at as usize;
+                bytes.copy_from_slice(&batches[at..at + HEADER_LEN]);
+            }
+            None => self.snapshot.files.read(lsn, &mut bytes)?,
+        }
+        let parsed = BatchHeader::parse(&bytes).map_err(|error| error.to_string());
+        let left = u64::from(self.extent.len) - self.at;
+        let fits = |header: &BatchHeader| header.size as u64 <= left;
+        let within = |header: &BatchHeader| {
+            header.base_offset >= self.extent.base && header.next_offset() <= self.extent.next
+        };
+        match parsed {
+            Ok(header) if fits(&header) && within(&header) => Ok(header),
+            Ok(_) => Err("it is not the batch that was written there".to_owned()),
+            Err(reason) => Err(reason),
+        }
+        .map_err(|reason| self.snapshot.files.corrupt(lsn, reason))
+    }
+}
+
+impl Iterator for HeadersOf<'_> {
+    type Item = Result<BatchHeader, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= u64::from(self.extent.len) {
+            return None;
+        }
+        let item = self.read_one();
+        self.at = match &item {
+            Ok(header) => self.at + header.size as u64,
+            Err(_) => u64::from(self.extent.len),
+        };
+        Some(item)
     }
 }

@@ -1,20 +1,40 @@
 //! The log directory: opened once, replayed, and each partition handed to one owner.
+//!
+//! Lock: `partitions`, held for a look-up or a change of who owns what, never during IO. That a
+//! partition is looked up and taken under one hold of it is what keeps two callers from making
+//! the same partition twice.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::partition_log::{AppendError, PartitionLog};
-use crate::storage::Storage;
-use crate::types::{BrokerEpoch, Durability, Offset, TopicId, TopicPartition};
+use super::committer::{Committer, CommitterConfig, OnFatal, Owner, Receipt, Refusal};
+use super::frame::Payload;
+use super::metrics::LogMetrics;
+use super::partition_log::{AppendError, Parked, PartitionLog};
+use super::recovery::TornTail;
+use super::replayed::Replica;
+use super::wal::{Wal, cut_tail};
+use super::wal_files::WalFiles;
+use crate::exec;
+use crate::storage::disk::Disk;
+use crate::storage::{Storage, read_small};
+use crate::types::{BrokerEpoch, Durability, Lsn, Offset, TopicId, TopicPartition};
 
 /// Called by the committer after it made something of this partition durable (or held): it must
-/// not wait. The owner then asks [`PartitionLog::held_end`]. Calls may be spurious.
+/// not wait, nor own the store. The owner of the partition then asks [`PartitionLog::held_end`].
 pub type OnHeld = Arc<dyn Fn() + Send + Sync>;
 
+/// File that says that the last incarnation stopped cleanly.
+const CLEAN_SHUTDOWN: &str = "clean-shutdown";
+
 /// How a log store is opened.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LogConfig {
     /// Directory of the WAL; it is made if it is not there.
     pub dir: PathBuf,
@@ -56,7 +76,8 @@ pub enum OpenError {
     },
     /// What is on disk is not what was written, below a point known to have been durable.
     #[error(
-        "{file} is corrupt at byte {position}: {reason}; nothing was changed: restore the file, or remove the data directory to start over from the other replicas"
+        "{file} is corrupt at byte {position}: {reason}; nothing was changed: restore the file, \
+         or remove the data directory to start over from the other replicas"
     )]
     Corrupt {
         /// The WAL file.
@@ -69,10 +90,10 @@ pub enum OpenError {
     /// The operating system said no.
     #[error("cannot open the log in {dir}: {source}")]
     Io {
-        /// The directory.
+        /// The directory, or the file in it.
         dir: String,
         /// What it said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -87,34 +108,146 @@ pub enum PartitionError {
     Deleted(TopicPartition),
 }
 
+/// What the clean-shutdown marker holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct CleanShutdown {
+    broker_epoch: BrokerEpoch,
+    end: Lsn,
+}
+
+/// Who has a partition's log.
+enum Slot {
+    /// The store.
+    Parked(Box<Parked>),
+    /// A [`PartitionLog`].
+    Open(Arc<Owner>),
+}
+
+#[derive(Default)]
+struct Partitions {
+    slots: BTreeMap<TopicPartition, Slot>,
+    deleted: BTreeSet<TopicId>,
+    /// As last checkpointed.
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+}
+
+pub(super) struct StoreInner {
+    pub committer: Arc<Committer>,
+    pub files: Arc<WalFiles>,
+    pub dir: PathBuf,
+    storage: Arc<dyn Storage>,
+    metrics: Arc<LogMetrics>,
+    partitions: Mutex<Partitions>,
+    clean_shutdown: Option<BrokerEpoch>,
+    torn_tail: Option<TornTail>,
+    /// Whether a thread of its own commits.
+    threaded: bool,
+    /// Keeps other processes out until the last write is done.
+    _lock: Box<dyn Send + Sync>,
+}
+
 /// All logs of one broker. Cheap to clone.
 #[derive(Clone)]
-pub struct LogStore {}
+pub struct LogStore {
+    inner: Arc<StoreInner>,
+}
 
 impl LogStore {
-    /// Opens or makes the store on the real file system, and starts its committer thread.
+    /// Opens or makes the store on the real file system, and starts its committer thread. When
+    /// nothing can be written any more (an fsync failed), the process aborts: what it has not
+    /// acknowledged may be lost, what it has is not.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(config: LogConfig) -> Result<Self, OpenError> {
-        let _ = config;
-        unimplemented!()
+        let store = Self::open_on(config, Arc::new(Disk), Box::new(abort), true)?;
+        let committer = store.inner.committer.clone();
+        match exec::spawn_thread("wal-committer", move || committer.run()) {
+            Ok(_) => Ok(store),
+            Err(source) => {
+                store.inner.committer.finish();
+                let dir = store.inner.dir.display().to_string();
+                Err(OpenError::Io { dir, source })
+            }
+        }
     }
 
     /// Opens or makes the store on `storage`, for tests and simulation: nothing is committed
-    /// until [`Self::commit_pending`] is called.
+    /// until [`Self::commit_pending`] is called, and `on_fatal` is called in place of an abort.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_manual(config: LogConfig, storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
-        let _ = (config, storage);
-        unimplemented!()
+    pub fn open_manual(
+        config: LogConfig,
+        storage: Arc<dyn Storage>,
+        on_fatal: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Self, OpenError> {
+        Self::open_on(config, storage, on_fatal, false)
+    }
+
+    fn open_on(
+        config: LogConfig,
+        storage: Arc<dyn Storage>,
+        on_fatal: OnFatal,
+        threaded: bool,
+    ) -> Result<Self, OpenError> {
+        let dir = config.dir.clone();
+        let lock = take_dir(&*storage, &dir)?;
+        let replica = Replica::recover(&*storage, &dir, read_marker(&*storage, &dir)?)?;
+        let fail = |source| OpenError::Io {
+            dir: dir.display().to_string(),
+            source,
+        };
+        // From here on the directory may be changed: it is known to be sound.
+        let bases = make_appendable(&*storage, &replica).map_err(fail)?;
+        storage.remove(&dir.join(CLEAN_SHUTDOWN)).map_err(fail)?;
+        let metrics = Arc::new(LogMetrics::default());
+        let files = Arc::new(WalFiles::new(storage.clone(), &dir, &bases));
+        let layout = (config.durability, config.wal_roll_bytes);
+        let end = replica.wal.end;
+        let wal = Wal::new(
+            storage.clone(),
+            &dir,
+            files.clone(),
+            layout,
+            metrics.clone(),
+            end,
+        );
+        let committer = Committer::new(
+            CommitterConfig {
+                durability: config.durability,
+                cache_bytes: config.cache_bytes,
+                queue_bytes: config.queue_bytes,
+                disk_is_full: disk_probe(storage.clone(), &config),
+                on_fatal,
+                metrics: metrics.clone(),
+            },
+            wal,
+        );
+        let inner = StoreInner {
+            committer,
+            files,
+            dir,
+            storage,
+            metrics,
+            clean_shutdown: replica.clean_shutdown,
+            torn_tail: replica.wal.torn.clone(),
+            partitions: Mutex::new(Partitions::from(replica)),
+            threaded,
+            _lock: lock,
+        };
+        let inner = Arc::new(inner);
+        Ok(Self { inner })
     }
 
     /// One group commit of everything that waits (stores of [`Self::open_manual`] only). Returns
-    /// whether there was anything.
+    /// whether there is more to commit.
+    ///
+    /// # Panics
+    /// On a store with a committer thread.
     pub fn commit_pending(&self) -> bool {
-        unimplemented!()
+        assert!(!self.inner.threaded, "the committer's thread commits");
+        self.inner.committer.commit_group()
     }
 
     /// Takes the log of one partition, made empty if it is new. `on_held` is called from the
@@ -127,28 +260,49 @@ impl LogStore {
         tp: TopicPartition,
         on_held: OnHeld,
     ) -> Result<PartitionLog, PartitionError> {
-        let _ = (tp, on_held);
-        unimplemented!()
+        let mut partitions = self.inner.partitions();
+        if partitions.deleted.contains(&tp.topic) {
+            return Err(PartitionError::Deleted(tp));
+        }
+        let slot = partitions.slots.entry(tp);
+        let slot = slot.or_insert_with(|| Slot::Parked(Box::default()));
+        let Slot::Parked(parked) = slot else {
+            return Err(PartitionError::AlreadyOpen(tp));
+        };
+        let parked = std::mem::take(&mut **parked);
+        let owner = Owner::new(on_held, parked.high_watermark());
+        *slot = Slot::Open(owner.clone());
+        drop(partitions);
+        Ok(PartitionLog::new(self.inner.clone(), tp, owner, parked))
     }
 
-    /// Every partition that has a log here, in order, with its written end as recovered.
+    /// Every partition that has a log here, in order.
     #[must_use]
-    pub fn partitions(&self) -> Vec<(TopicPartition, Offset)> {
-        unimplemented!()
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        self.inner.partitions().slots.keys().copied().collect()
     }
 
-    /// Forgets every partition of a deleted topic, durably; their open logs refuse appends.
+    /// Forgets every partition of a deleted topic; their open logs refuse appends.
     ///
     /// # Errors
     /// The WAL is closed.
     pub fn delete_topic(&self, topic: TopicId) -> Result<(), AppendError> {
-        let _ = topic;
-        unimplemented!()
+        let mut partitions = self.inner.partitions();
+        for (_, slot) in partitions.slots.iter().filter(|(tp, _)| tp.topic == topic) {
+            if let Slot::Open(owner) = slot {
+                owner.deleted.store(true, Ordering::Release);
+            }
+        }
+        partitions.forget(topic);
+        drop(partitions);
+        self.inner
+            .enqueue(Payload::delete_topic(topic), Receipt::default())?;
+        Ok(())
     }
 
     /// Waits until the committer's queue has room: called before taking in more data.
     pub async fn wait_for_room(&self) {
-        unimplemented!()
+        self.inner.committer.wait_for_room().await;
     }
 
     /// Writes the high watermarks that changed since the last checkpoint into the WAL.
@@ -156,22 +310,191 @@ impl LogStore {
     /// # Errors
     /// The WAL is closed.
     pub fn checkpoint(&self) -> Result<(), AppendError> {
-        unimplemented!()
+        let mut changed = Vec::new();
+        let mut partitions = self.inner.partitions();
+        let Partitions {
+            slots,
+            high_watermarks,
+            ..
+        } = &mut *partitions;
+        for (tp, slot) in slots {
+            let now = match slot {
+                Slot::Parked(parked) => parked.high_watermark(),
+                Slot::Open(owner) => Offset(owner.high_watermark.load(Ordering::Relaxed)),
+            };
+            if high_watermarks.insert(*tp, now).unwrap_or_default() != now {
+                changed.push((*tp, now));
+            }
+        }
+        drop(partitions);
+        if !changed.is_empty() {
+            let payload = Payload::high_watermarks(&changed);
+            self.inner.enqueue(payload, Receipt::default())?;
+        }
+        Ok(())
     }
 
     /// The broker epoch of the last incarnation if it stopped cleanly. Reading it consumed the
     /// marker: it is gone from disk since `open`.
     #[must_use]
     pub fn clean_shutdown(&self) -> Option<BrokerEpoch> {
-        unimplemented!()
+        self.inner.clean_shutdown
     }
 
-    /// Commits what waits, closes the WAL to writes, and leaves the clean-shutdown marker.
+    /// The tail that was cut off at `open`, if the last incarnation died while writing.
+    #[must_use]
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.inner.torn_tail.as_ref()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.inner.metrics
+    }
+
+    /// Checkpoints high watermarks, commits what waits, closes the WAL to writes, and leaves the
+    /// clean-shutdown marker. Blocks until all is durable.
     ///
     /// # Errors
-    /// The WAL has failed; no marker is left then.
+    /// The WAL has failed or the disk is full; no marker is left then.
     pub fn close(&self, broker_epoch: BrokerEpoch) -> Result<(), AppendError> {
-        let _ = broker_epoch;
-        unimplemented!()
+        self.checkpoint()?;
+        let committer = &self.inner.committer;
+        committer.stop();
+        if !self.inner.threaded {
+            while committer.commit_group() {}
+            committer.finish();
+        }
+        let closed = |reason| AppendError::Closed { reason };
+        committer.wait_finished().map_err(closed)?;
+        let marker = CleanShutdown {
+            broker_epoch,
+            end: committer.durable(),
+        };
+        let text = serde_json::to_vec(&marker).expect("two integers");
+        let path = self.inner.dir.join(CLEAN_SHUTDOWN);
+        let left = self.inner.storage.replace(&path, &text);
+        left.map_err(|error| closed(format!("{}: {error}", path.display())))
     }
+}
+
+impl StoreInner {
+    fn partitions(&self) -> MutexGuard<'_, Partitions> {
+        self.partitions
+            .lock()
+            .expect("no holder of the partitions panics")
+    }
+
+    /// Puts a record that is no append into the WAL.
+    pub fn enqueue(&self, payload: Payload, receipt: Receipt) -> Result<Lsn, AppendError> {
+        let enqueued = self.committer.enqueue(payload, receipt);
+        enqueued.map_err(|refusal| match refusal {
+            Refusal::Full => AppendError::DiskFull {
+                dir: self.dir.display().to_string(),
+            },
+            Refusal::Closed(reason) => AppendError::Closed { reason },
+            Refusal::Deleted => AppendError::Deleted,
+        })
+    }
+
+    /// An owner gives its log back.
+    pub fn park(&self, tp: TopicPartition, owner: &Arc<Owner>, parked: Parked) {
+        let mut partitions = self.partitions();
+        if let Some(slot) = partitions.slots.get_mut(&tp)
+            && matches!(slot, Slot::Open(open) if Arc::ptr_eq(open, owner))
+        {
+            *slot = Slot::Parked(Box::new(parked));
+        }
+    }
+}
+
+impl Drop for StoreInner {
+    fn drop(&mut self) {
+        self.committer.stop();
+        if self.threaded {
+            // What fails here has been reported, or was never acknowledged.
+            let _ = self.committer.wait_finished();
+        }
+    }
+}
+
+impl Partitions {
+    fn forget(&mut self, topic: TopicId) {
+        self.slots.retain(|tp, _| tp.topic != topic);
+        self.high_watermarks.retain(|tp, _| tp.topic != topic);
+        self.deleted.insert(topic);
+    }
+}
+
+impl From<Replica> for Partitions {
+    fn from(replica: Replica) -> Self {
+        let mut partitions = Self {
+            deleted: replica.deleted,
+            ..Self::default()
+        };
+        for (tp, state) in replica.partitions {
+            partitions.high_watermarks.insert(tp, state.high_watermark);
+            partitions
+                .slots
+                .insert(tp, Slot::Parked(Box::new(Parked::recovered(state))));
+        }
+        partitions
+    }
+}
+
+fn take_dir(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
+    let name = dir.display().to_string();
+    let locked = storage.create_dir_all(dir).and_then(|()| storage.lock(dir));
+    locked.map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse { dir: name },
+        _ => OpenError::Io { dir: name, source },
+    })
+}
+
+fn read_marker(storage: &dyn Storage, dir: &Path) -> Result<Option<(BrokerEpoch, Lsn)>, OpenError> {
+    let path = dir.join(CLEAN_SHUTDOWN);
+    let text = read_small(storage, &path).map_err(|source| OpenError::Io {
+        dir: path.display().to_string(),
+        source,
+    })?;
+    // A marker that cannot be read proves nothing: the stop then counts as unclean.
+    let marker = text.and_then(|text| serde_json::from_slice::<CleanShutdown>(&text).ok());
+    Ok(marker.map(|marker| (marker.broker_epoch, marker.end)))
+}
+
+/// Cuts a torn tail, and removes a last file without frames. What is left are the WAL's files.
+fn make_appendable(storage: &dyn Storage, replica: &Replica) -> io::Result<Vec<Lsn>> {
+    let mut bases = replica.wal.bases.clone();
+    if let Some(torn) = &replica.wal.torn {
+        tracing::warn!(
+            "{} ended in an unfinished write ({}): {} bytes cut off at byte {}; none of them was \
+             acknowledged",
+            torn.file.display(),
+            torn.reason,
+            torn.bytes,
+            torn.position
+        );
+        cut_tail(storage, &torn.file, torn.position)?;
+    }
+    if bases.last() == Some(&replica.wal.end) {
+        let last = bases.pop().map(super::wal_files::file_name);
+        storage.remove(&replica.dir.join(last.unwrap_or_default()))?;
+    }
+    Ok(bases)
+}
+
+fn disk_probe(
+    storage: Arc<dyn Storage>,
+    config: &LogConfig,
+) -> Box<dyn Fn() -> bool + Send + Sync> {
+    let (dir, least) = (config.dir.clone(), config.min_free_bytes);
+    Box::new(move || storage.free_space(&dir).is_ok_and(|free| free < least))
+}
+
+/// What production does when the WAL has failed.
+fn abort(reason: &str) {
+    tracing::error!("the log has failed and cannot be trusted to hold what comes next: {reason}");
+    eprintln!("broker: the log has failed: {reason}; aborting");
+    std::process::abort();
 }

@@ -3,12 +3,15 @@
 //! Small on purpose: what a write-ahead log needs and nothing more. `disk` is the real thing;
 //! `memory` keeps files in memory and can lose what was not synced, tear writes, and fail.
 
+pub mod disk;
+pub mod memory;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One open file. Positions are in bytes from its beginning; there is no cursor, so that readers
-/// share it without locks.
+/// One open file. Positions are in bytes from its beginning, so that readers share it without
+/// locks; at most one writer uses it at a time.
 pub trait File: Send + Sync {
     /// Writes all of `buffers`, one after another, at `position`.
     ///
@@ -38,7 +41,7 @@ pub trait File: Send + Sync {
     ///
     /// # Errors
     /// The operating system's.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 }
 
 /// A file system.
@@ -90,4 +93,31 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `WouldBlock` when another has it, or the operating system's.
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// Whether `error` means that the disk is full: nothing is wrong with what was written before,
+/// and it may be tried again.
+#[must_use]
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Reads a whole small file; `None` when there is none.
+///
+/// # Errors
+/// The operating system's.
+pub fn read_small(storage: &dyn Storage, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match storage.open(path, false) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let size = file.size()?.min(1 << 20);
+    let mut bytes = vec![0; usize::try_from(size).expect("at most 1 MiB")];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
 }

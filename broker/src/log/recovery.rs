@@ -1,0 +1,262 @@
+//! Replay: the log is a fold over the WAL's frames, in order.
+//!
+//! A frame is good when its header's CRC holds, its LSN is the one expected there, its payload is
+//! all there and its payload's CRC holds. At the first bad frame, at LSN P, one question decides:
+//! does anything that was written later say that P was durable?
+//! * A later WAL file is there: a file is made only after the one before was synced as a whole.
+//! * A later frame of the same file has a good header whose durable LSN is above P.
+//! * The clean-shutdown marker says that the WAL ended above P.
+//!
+//! Yes: corruption; the store is not opened and nothing is changed. No: a torn tail, and the WAL
+//! ends at P. Un-synced pages may reach the disk in any order, so good frames after a bad one
+//! prove nothing by being good.
+//!
+//! Deliberately absent: writes. Cutting the tail is the store's business, so that `dump` can
+//! read a directory without changing it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::frame::{
+    self, FRAME_ALIGN, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, Record, decode_record, frame_len,
+};
+use super::store::OpenError;
+use super::wal_files::{FILE_HEADER, encode_header, parse_name, position_in};
+use crate::storage::{File, Storage};
+use crate::types::Lsn;
+
+/// Bytes read from a file at once.
+const READ_CHUNK: usize = 1 << 20;
+
+/// A tail that was being written when the power went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The last WAL file.
+    pub file: PathBuf,
+    /// Where its good frames end.
+    pub position: u64,
+    /// Bytes after that.
+    pub bytes: u64,
+    /// What is wrong with the first of them.
+    pub reason: String,
+}
+
+/// What replay found.
+#[derive(Clone, Debug)]
+pub(super) struct Replayed {
+    /// First LSN of each file, in order.
+    pub bases: Vec<Lsn>,
+    /// Where the WAL ends.
+    pub end: Lsn,
+    /// The last file must be cut before anything is appended.
+    pub torn: Option<TornTail>,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl OpenError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            dir: path.display().to_string(),
+            source,
+        }
+    }
+
+    fn corrupt(path: &Path, position: u64, reason: String) -> Self {
+        Self::Corrupt {
+            file: path.display().to_string(),
+            position,
+            reason,
+        }
+    }
+}
+
+/// Gives every record of the WAL in `dir` to `fold`, which may refuse one that contradicts what
+/// came before. `claimed_end`: where the WAL ended when it was last closed cleanly.
+pub(super) fn replay(
+    storage: &dyn Storage,
+    dir: &Path,
+    claimed_end: Option<Lsn>,
+    mut fold: impl FnMut(Lsn, Record<'_>) -> Result<(), String>,
+) -> Result<Replayed, OpenError> {
+    let names = storage
+        .list(dir)
+        .map_err(|error| OpenError::io(dir, error))?;
+    let wal_files: Vec<(Lsn, PathBuf)> = names
+        .iter()
+        .filter_map(|name| Some((parse_name(name)?, dir.join(name))))
+        .collect();
+    let mut found = Replayed {
+        bases: wal_files.iter().map(|(base, _)| *base).collect(),
+        end: found_start(&wal_files),
+        torn: None,
+        bytes: 0,
+    };
+    for (at, (base, path)) in wal_files.iter().enumerate() {
+        let next_base = wal_files.get(at + 1).map(|(base, _)| *base);
+        debug_assert_eq!(
+            *base, found.end,
+            "the file before was judged by this one's base"
+        );
+        let mut scan = Scan::open(storage, *base, path)?;
+        let bad = scan.run(&mut fold)?;
+        found.end = scan.lsn;
+        found.bytes += scan.len;
+        let durable = next_base.or(claimed_end.filter(|claimed| *claimed > found.end));
+        found.torn = match (bad, durable) {
+            (None, None) => None,
+            (None, Some(claimed)) if claimed == found.end => None,
+            (bad, durable) => Some(scan.judge(bad, durable)?),
+        };
+    }
+    Ok(found)
+}
+
+/// The WAL begins where its oldest file does.
+fn found_start(files: &[(Lsn, PathBuf)]) -> Lsn {
+    files.first().map_or(Lsn(0), |(base, _)| *base)
+}
+
+/// Reading one file from front to back.
+struct Scan<'a> {
+    path: &'a Path,
+    file: std::sync::Arc<dyn File>,
+    base: Lsn,
+    /// Bytes of the file.
+    len: u64,
+    /// LSN of the next frame.
+    lsn: Lsn,
+    /// What was read, and where in the file it begins.
+    buffer: Vec<u8>,
+    buffer_at: u64,
+}
+
+impl<'a> Scan<'a> {
+    fn open(storage: &dyn Storage, base: Lsn, path: &'a Path) -> Result<Self, OpenError> {
+        let opened = storage.open(path, false);
+        let file = opened.map_err(|error| OpenError::io(path, error))?;
+        let len = file.size().map_err(|error| OpenError::io(path, error))?;
+        Ok(Self {
+            path,
+            file,
+            base,
+            len,
+            lsn: base,
+            buffer: Vec::new(),
+            buffer_at: 0,
+        })
+    }
+
+    fn position(&self) -> u64 {
+        position_in(self.base, self.lsn)
+    }
+
+    /// Up to `want` bytes at `position`; fewer at the end of the file.
+    fn bytes(&mut self, position: u64, want: usize) -> Result<&[u8], OpenError> {
+        let within = position >= self.buffer_at
+            && position + want as u64 <= self.buffer_at + self.buffer.len() as u64;
+        if !within {
+            let left = self.len.saturating_sub(position);
+            let size = left.min(want.max(READ_CHUNK) as u64);
+            self.buffer
+                .resize(usize::try_from(size).expect("bounded by a frame"), 0);
+            let read = self.file.read_at(position, &mut self.buffer);
+            let read = read.map_err(|error| OpenError::io(self.path, error))?;
+            self.buffer.truncate(read);
+            self.buffer_at = position;
+        }
+        let from = usize::try_from(position - self.buffer_at).expect("inside the buffer");
+        let to = (from + want).min(self.buffer.len());
+        Ok(&self.buffer[from..to])
+    }
+
+    /// Folds frames until the end of the file (`None`) or a bad one (what is wrong with it).
+    fn run(
+        &mut self,
+        fold: &mut impl FnMut(Lsn, Record<'_>) -> Result<(), String>,
+    ) -> Result<Option<String>, OpenError> {
+        let header = encode_header(self.base);
+        if *self.bytes(0, FILE_HEADER)? != header {
+            return Ok(Some("the file's header is not right".to_owned()));
+        }
+        loop {
+            let (lsn, position) = (self.lsn, self.position());
+            if position >= self.len {
+                return Ok(None);
+            }
+            let head = FrameHeader::decode(self.bytes(position, FRAME_HEADER)?);
+            let Some(head) = head.filter(|head| head.lsn == lsn) else {
+                return Ok(Some(self.describe_bad_header()?));
+            };
+            let size = head.payload_len as usize;
+            if size > PAYLOAD_MAX || position + frame_len(size) > self.len {
+                return Ok(Some("the file ends within the frame".to_owned()));
+            }
+            let payload = self.bytes(position + FRAME_HEADER as u64, size)?;
+            if crc32c::crc32c(payload) != head.payload_crc {
+                return Ok(Some("the frame's payload fails its CRC".to_owned()));
+            }
+            // The CRC holds, so whatever is wrong from here on is no torn write.
+            let folded = decode_record(head.kind, payload).and_then(|record| fold(lsn, record));
+            folded.map_err(|reason| OpenError::corrupt(self.path, position, reason))?;
+            self.lsn = Lsn(lsn.get() + frame_len(size));
+        }
+    }
+
+    fn describe_bad_header(&mut self) -> Result<String, OpenError> {
+        let bytes = self.bytes(self.position(), FRAME_HEADER)?;
+        Ok(match bytes.iter().all(|byte| *byte == 0) {
+            true => "there are zeros where a frame should be".to_owned(),
+            false => "there is no frame".to_owned(),
+        })
+    }
+
+    /// Torn tail or corruption: see the module's documentation. `durable` is a later LSN that is
+    /// known to have been reached durably.
+    fn judge(&mut self, bad: Option<String>, durable: Option<Lsn>) -> Result<TornTail, OpenError> {
+        let position = self.position();
+        let reason = bad.unwrap_or_else(|| "the file ends".to_owned());
+        let claim = match durable {
+            Some(durable) => Some(durable),
+            None => self.later_claim()?,
+        };
+        if let Some(durable) = claim {
+            let lsn = self.lsn;
+            let reason = format!("{reason}, at WAL position {lsn}, but {durable} was durable");
+            return Err(OpenError::corrupt(self.path, position, reason));
+        }
+        Ok(TornTail {
+            file: self.path.to_owned(),
+            position,
+            bytes: self.len.saturating_sub(position),
+            reason,
+        })
+    }
+
+    /// Whether a later frame of this file says that the frame at `self.lsn` was durable.
+    fn later_claim(&mut self) -> Result<Option<Lsn>, OpenError> {
+        let (base, bad) = (self.base.get(), self.lsn);
+        let mut position = self.position();
+        while position + FRAME_HEADER as u64 <= self.len {
+            let bytes = self.bytes(position, READ_CHUNK)?;
+            let mut at = 0;
+            while at + FRAME_HEADER <= bytes.len() {
+                let here = base + (position + at as u64 - FILE_HEADER as u64);
+                let head = FrameHeader::decode(&bytes[at..]);
+                if let Some(head) = head.filter(|head| head.lsn.get() == here)
+                    && head.durable > bad
+                {
+                    return Ok(Some(head.durable));
+                }
+                at += FRAME_ALIGN;
+            }
+            position += at as u64;
+        }
+        Ok(None)
+    }
+}
+
+/// Where an append's first batch lies, for the frame at `lsn`.
+pub(super) const fn batches_at(lsn: Lsn) -> Lsn {
+    Lsn(lsn.get() + (FRAME_HEADER + frame::APPEND_PREFIX) as u64)
+}
