@@ -148,7 +148,10 @@ impl ByteBufMut for SharingBuffer<'_> {
 
     fn range(&mut self, range: std::ops::Range<usize>) -> &mut [u8] {
         let start = self.body.len();
-        assert!(range.start >= start, "what was passed on is not written again");
+        assert!(
+            range.start >= start,
+            "what was passed on is not written again"
+        );
         &mut self.tail[range.start - start..range.end - start]
     }
 }

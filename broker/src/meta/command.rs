@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::meta::codec::{CodecError, Format};
 use crate::meta::image::Endpoint;
 use crate::types::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, ProducerId, TopicId, TopicPartition,
@@ -201,4 +202,94 @@ pub enum Rejected {
     /// INVALID_REQUEST (42).
     #[error("{0}")]
     InvalidRequest(String),
+}
+
+/// How a command is written down.
+pub const FORMAT: Format = Format {
+    what: "metadata command",
+    version: 1,
+};
+
+/// Largest command, in bytes as written down. A larger one is refused before it is proposed.
+pub const MAX_COMMAND_BYTES: usize = 64 << 10;
+
+impl Command {
+    /// As written down: a version byte, then JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        FORMAT.encode(self)
+    }
+
+    /// The command that `bytes` hold.
+    ///
+    /// # Errors
+    /// [`CodecError`], also for a command that is too large.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        if bytes.len() > MAX_COMMAND_BYTES {
+            return Err(CodecError::Malformed {
+                what: FORMAT.what,
+                reason: format!("{} bytes, {MAX_COMMAND_BYTES} are allowed", bytes.len()),
+            });
+        }
+        FORMAT.decode(bytes)
+    }
+
+    /// Refuses a command that no log should carry, whatever the state: called by the proposer.
+    ///
+    /// # Errors
+    /// [`Rejected::InvalidRequest`].
+    pub fn check_size(&self) -> Result<(), Rejected> {
+        let size = self.encode().len();
+        if size > MAX_COMMAND_BYTES {
+            return Err(Rejected::InvalidRequest(format!(
+                "a metadata command of {size} bytes, {MAX_COMMAND_BYTES} are allowed"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_survive_being_written_down() {
+        let proposal = AlterPartition {
+            leader: BrokerId(1),
+            leader_broker_epoch: BrokerEpoch(7),
+            partition: TopicPartition {
+                topic: TopicId(uuid::Uuid::from_u128(9)),
+                partition: 3,
+            },
+            leader_epoch: LeaderEpoch(4),
+            partition_epoch: PartitionEpoch(5),
+            new_isr: vec![(BrokerId(1), BrokerEpoch(7)), (BrokerId(2), BrokerEpoch(8))],
+        };
+        let create = Command::CreateTopic {
+            name: "t".to_owned(),
+            id: TopicId(uuid::Uuid::from_u128(9)),
+            partitions: 1,
+            replication_factor: 3,
+            configs: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+        };
+        for command in [Command::AlterPartition(proposal), create] {
+            assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn oversized_and_foreign_bytes_are_refused() {
+        let huge = Command::CreateTopic {
+            name: "t".to_owned(),
+            id: TopicId::default(),
+            partitions: 1,
+            replication_factor: 1,
+            configs: BTreeMap::from([("a".to_owned(), "b".repeat(MAX_COMMAND_BYTES))]),
+        };
+        assert!(huge.check_size().is_err());
+        assert!(Command::decode(&huge.encode()).is_err());
+        assert!(Command::decode(b"\x02{}").is_err());
+        assert!(Command::decode(b"").is_err());
+    }
 }

@@ -7,9 +7,13 @@
 //!
 //! The pure half (`command`, `state`, `controller`, `image`) knows no IO, clock or tokio.
 
+pub mod codec;
 pub mod command;
+pub mod controller;
 pub mod handle;
 pub mod image;
 pub mod node;
+pub mod placement;
+pub mod state;
 
 pub use node::{MetaError, MetaMetrics, MetaNode, start};

@@ -173,7 +173,9 @@ pub fn decode_response<R: Request>(
         ResponseHeader::decode(&mut frame, header_version).map_err(|error| error.to_string())?;
     if header.correlation_id != correlation_id {
         let got = header.correlation_id;
-        return Err(format!("answer to request {got} instead of {correlation_id}"));
+        return Err(format!(
+            "answer to request {got} instead of {correlation_id}"
+        ));
     }
     R::Response::decode(&mut frame, version).map_err(|error| error.to_string())
 }

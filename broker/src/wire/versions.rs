@@ -52,10 +52,8 @@ pub const CLIENT: &[ApiVersionRange] = &[
 ];
 
 /// What followers may ask for: Fetch by topic id (13+), with the replica's epoch (15+).
-pub const REPLICATION: &[ApiVersionRange] = &[
-    api(ApiKey::Fetch, 15, 17),
-    api(ApiKey::ApiVersions, 0, 3),
-];
+pub const REPLICATION: &[ApiVersionRange] =
+    &[api(ApiKey::Fetch, 15, 17), api(ApiKey::ApiVersions, 0, 3)];
 
 /// The table of a listener.
 #[must_use]
