@@ -7,6 +7,12 @@
 //! the order of their requests (invariant I25) while later requests are already being worked on.
 
 pub mod body;
+pub mod fetch;
+mod fetch_wait;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod replica_fetch;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -37,39 +37,28 @@ pub struct PartitionMeta {
 impl PartitionMeta {
     /// The partition in `image`, if it exists there.
     #[must_use]
-    pub fn of(image: &MetadataImage, tp: TopicPartition, default_min_isr: i32) -> Option<Self> {
+    pub fn of(image: &MetadataImage, tp: TopicPartition) -> Option<Self> {
         let partition = image.partition(tp)?;
-        let configured = image
-            .topics
-            .get(&tp.topic)
-            .and_then(|topic| topic.configs.get("min.insync.replicas"))
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default_min_isr);
+        let min_isr = image.topics.get(&tp.topic)?.min_isr(partition);
         let replicas: BTreeSet<_> = partition.replicas.iter().copied().collect();
         let peers = replicas
             .iter()
             .filter_map(|id| {
                 let broker = image.brokers.get(id)?;
-                let eligible = !broker.fenced && !broker.in_controlled_shutdown;
-                let broker_epoch = broker.epoch;
-                Some((
-                    *id,
-                    Peer {
-                        broker_epoch,
-                        eligible,
-                    },
-                ))
+                let peer = Peer {
+                    broker_epoch: broker.epoch,
+                    eligible: broker.active(),
+                };
+                Some((*id, peer))
             })
             .collect();
         Some(Self {
+            replicas,
             isr: partition.isr.iter().copied().collect(),
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
             partition_epoch: partition.partition_epoch,
-            min_isr: usize::try_from(configured)
-                .unwrap_or(1)
-                .clamp(1, replicas.len().max(1)),
-            replicas,
+            min_isr,
             peers,
         })
     }

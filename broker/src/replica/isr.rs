@@ -51,9 +51,6 @@ pub struct Attempt {
     in_flight: bool,
     /// A try ended without a decision: a copy of the proposal may still be under way.
     doubtful: bool,
-    /// The change is given up, but a doubtful copy could still be committed: the committed ISR
-    /// is proposed anew, to use up the partition epoch that the copy needs.
-    settling: bool,
 }
 
 /// Whether a change of the ISR is under way.
@@ -165,9 +162,7 @@ impl Isr {
         let attempt = match &mut self.state {
             IsrState::Committed => return None,
             IsrState::PendingExpand { joiner, attempt } => {
-                if !attempt.settling {
-                    proposed.insert(*joiner);
-                }
+                proposed.insert(*joiner);
                 attempt
             }
             IsrState::PendingShrink { leavers, attempt } => {
@@ -222,19 +217,10 @@ impl Isr {
                 attempt.in_flight = false;
                 attempt.doubtful = true;
             }
-            AlterReply::Ineligible => self.give_up(),
-        }
-    }
-
-    /// Nothing was changed, and nothing shall be. A joiner that may still be committed by a
-    /// copy of the proposal goes on counting until the copy cannot succeed any more.
-    fn give_up(&mut self) {
-        match &mut self.state {
-            IsrState::PendingExpand { attempt, .. } if attempt.doubtful => {
-                attempt.settling = true;
-                attempt.in_flight = false;
-            }
-            state => *state = IsrState::Committed,
+            // A copy without an answer can still be committed before the refusal's own image
+            // (which raises the partition epoch) has come: the change stays pending until then.
+            AlterReply::Ineligible if attempt.doubtful => {}
+            AlterReply::Ineligible => self.state = IsrState::Committed,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::chaos::seeded_bug::SeededBug;
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::replica::cluster::PartitionMeta;
 use crate::replica::core::{Effect, Settings};
 use crate::replica::invariant::{Invariant, uphold};
@@ -266,10 +266,13 @@ impl Leader {
         }
         // R3. A log without records has no epoch to compare: only its position can be wrong.
         match fetch.last_epoch {
-            Some(epoch) => match diverged(settings, epoch, fetch.offset, log) {
-                Some(end) => FetchOutcome::Diverging(end),
-                None => FetchOutcome::Recorded,
-            },
+            Some(epoch) => {
+                let own = log.end_offset_for(epoch);
+                match diverged(settings.bugs, epoch, fetch.offset, own) {
+                    Some(end) => FetchOutcome::Diverging(end),
+                    None => FetchOutcome::Recorded,
+                }
+            }
             None if fetch.offset > log.log_end() => FetchOutcome::OutOfRange { log_start },
             None => FetchOutcome::Recorded,
         }
@@ -435,18 +438,17 @@ impl Leader {
     }
 }
 
-/// R3: where the logs part, if a follower whose last record below `offset` has `last_epoch`
-/// holds something that this log does not.
-fn diverged(
-    settings: &Settings,
+/// R3: where the logs part, if somebody whose last record below `offset` has `last_epoch` holds
+/// something that this log, where that epoch ends at `own`, does not.
+pub(super) fn diverged(
+    bugs: BugSet,
     last_epoch: LeaderEpoch,
     offset: Offset,
-    log: &impl LogFacts,
+    own: EpochEnd,
 ) -> Option<EpochEnd> {
-    if settings.bugs.has(SeededBug::NoTruncate) {
+    if bugs.has(SeededBug::NoTruncate) {
         return None;
     }
-    let own = log.end_offset_for(last_epoch);
     (own.epoch < last_epoch || own.end < offset).then_some(own)
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::chaos::seeded_bug::BugSet;
 use crate::replica::core::ReplicaCore;
 use crate::replica::test_support::{LAG_MAX, TestLog, fetch, ids, meta, settings};
 use crate::types::Durability;

@@ -4,15 +4,20 @@
 //! [`follower`] (R10 to R12), [`isr`], [`progress`], [`watermark`], [`log_facts`], [`cluster`],
 //! [`invariant`]. They are what the model checks and what the broker runs.
 
+mod actor;
 pub mod cluster;
 pub mod core;
+mod fetcher;
 pub mod follower;
 pub mod invariant;
 pub mod isr;
 pub mod leader;
 pub mod log_facts;
 pub mod manager;
+pub mod partition;
 pub mod progress;
+pub mod view;
+pub mod waiters;
 pub mod watermark;
 
 #[cfg(test)]

@@ -51,9 +51,10 @@ pub const CLIENT: &[ApiVersionRange] = &[
     api(ApiKey::DescribeCluster, 0, 1),
 ];
 
-/// What followers may ask for: Fetch by topic id (13+), with the replica's epoch (15+).
+/// What followers may ask for: Fetch by topic id (13+), with the replica's epoch (15+) and the
+/// watermark that it knows of (18).
 pub const REPLICATION: &[ApiVersionRange] =
-    &[api(ApiKey::Fetch, 15, 17), api(ApiKey::ApiVersions, 0, 3)];
+    &[api(ApiKey::Fetch, 15, 18), api(ApiKey::ApiVersions, 0, 3)];
 
 /// The table of a listener.
 #[must_use]

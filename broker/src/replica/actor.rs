@@ -1,0 +1,606 @@
+//! The single writer of one partition: a task that owns its log, its core and its producers.
+//!
+//! It takes everything that waits in its mailbox, works on it, and only then publishes one view
+//! and answers: an answer never says more than the published view shows. The core decides; this
+//! file carries out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::chaos::seeded_bug::BugSet;
+use crate::log::{EpochEnd, LogSnapshot, PartitionLog, ProducedBatch, batch};
+use crate::meta::command::{AlterPartition, Applied, Command, Rejected};
+use crate::meta::handle::{MetadataHandle, ProposeError};
+use crate::producer::state::{ProducerStates, SequencedBatch, Verdict};
+use crate::replica::core::{Effect, ReplicaCore, Role, Settings};
+use crate::replica::follower::{FetchAnswer, FollowStep, LeaderSaid};
+use crate::replica::isr::{AlterReply, Proposal};
+use crate::replica::leader::{AppendRefusal, Completion, FetchOutcome};
+use crate::replica::log_facts::LogFacts;
+use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced};
+use crate::replica::view::{
+    FollowerView, LeadershipView, PartitionView, Published, ViewParts, VisibleHw,
+};
+use crate::replica::waiters::{FetchWaiters, ProduceWaiters};
+use crate::types::{Acks, LeaderEpoch, Offset, TopicPartition};
+
+/// Messages worked on between two views.
+const MESSAGES_PER_TURN: usize = 256;
+
+impl LogFacts for PartitionLog {
+    fn log_start(&self) -> Offset {
+        PartitionLog::log_start(self)
+    }
+
+    fn log_end(&self) -> Offset {
+        self.written_end()
+    }
+
+    fn held_end(&self) -> Offset {
+        PartitionLog::held_end(self)
+    }
+
+    fn is_settled(&self) -> bool {
+        PartitionLog::is_settled(self)
+    }
+
+    fn last_epoch(&self) -> Option<LeaderEpoch> {
+        PartitionLog::last_epoch(self)
+    }
+
+    fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
+        PartitionLog::end_offset_for(self, epoch)
+    }
+}
+
+/// What all partitions of a broker share.
+pub struct Shared {
+    /// The unchanging part of every core.
+    pub settings: Settings,
+    /// Where proposals go.
+    pub meta: MetadataHandle,
+    /// When the process began: the zero of every core's clock.
+    pub started: Instant,
+    /// Bumped when a partition begins to follow somebody: fetchers look for work.
+    pub following: watch::Sender<u64>,
+    /// Bytes in mailboxes.
+    pub inbox: Arc<Inbox>,
+}
+
+/// A produce that waits for its records to be held.
+struct Waiting {
+    epoch: LeaderEpoch,
+    base_offset: Offset,
+    reply: oneshot::Sender<ProduceOutcome>,
+}
+
+/// The writer of one partition.
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    tp: TopicPartition,
+    log: PartitionLog,
+    core: ReplicaCore,
+    producers: ProducerStates,
+    mailbox: mpsc::UnboundedReceiver<Message>,
+    own_mailbox: mpsc::WeakUnboundedSender<Message>,
+    /// A [`Message::Held`] is on its way.
+    held_pending: Arc<AtomicBool>,
+    published: Published,
+    visible_hw: VisibleHw,
+    fetches: Arc<FetchWaiters>,
+    produces: ProduceWaiters<Waiting>,
+    /// Fetchers that wait for the next position.
+    settling: Vec<oneshot::Sender<()>>,
+    /// The view shows where to fetch next.
+    has_position: bool,
+    /// Answers of this turn, sent after the view is published.
+    answers: Vec<Answer>,
+    /// The log or what is held of it changed in this turn.
+    grew: bool,
+}
+
+enum Answer {
+    Produce(oneshot::Sender<ProduceOutcome>, ProduceOutcome),
+    Fetch(oneshot::Sender<FetchOutcome>, FetchOutcome),
+}
+
+/// What an actor is made of.
+pub(super) struct Parts {
+    pub shared: Arc<Shared>,
+    pub log: PartitionLog,
+    pub mailbox: mpsc::UnboundedReceiver<Message>,
+    pub own_mailbox: mpsc::WeakUnboundedSender<Message>,
+    pub held_pending: Arc<AtomicBool>,
+    pub fetches: Arc<FetchWaiters>,
+}
+
+impl Actor {
+    /// A replica after a start: it follows nobody until the first image comes.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            shared,
+            log,
+            mailbox,
+            own_mailbox,
+            held_pending,
+            fetches,
+        } = parts;
+        let hw = log.checkpointed_high_watermark();
+        let core = ReplicaCore::new(shared.settings.clone(), hw, &log);
+        let mut visible_hw = VisibleHw::new(core.hw(), shared.started.elapsed());
+        let view = view_of(&shared, &core, &log, &mut visible_hw);
+        Self {
+            tp: log.topic_partition(),
+            producers: fold_producers(&log.snapshot()),
+            published: Arc::new(arc_swap::ArcSwap::from_pointee(view)),
+            shared,
+            log,
+            core,
+            mailbox,
+            own_mailbox,
+            held_pending,
+            visible_hw,
+            fetches,
+            produces: ProduceWaiters::default(),
+            settling: Vec::new(),
+            has_position: false,
+            answers: Vec::new(),
+            grew: false,
+        }
+    }
+
+    /// Where its views appear.
+    pub(super) fn published(&self) -> Published {
+        Arc::clone(&self.published)
+    }
+
+    /// Runs until it is stopped or nobody can reach it any more.
+    pub(super) async fn run(mut self) {
+        let mut turn = Vec::with_capacity(MESSAGES_PER_TURN);
+        loop {
+            if self.mailbox.recv_many(&mut turn, MESSAGES_PER_TURN).await == 0 {
+                return;
+            }
+            let mut stop = None;
+            for message in turn.drain(..) {
+                match message {
+                    Message::Stop { done } => stop = Some(done),
+                    message => self.take(message),
+                }
+            }
+            self.end_turn();
+            if let Some(done) = stop {
+                self.fail_waiting("this broker is stopping");
+                self.send_answers();
+                drop(self);
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = self.now();
+        match message {
+            Message::Append { batch, acks, reply } => {
+                self.shared.inbox.remove(batch.size());
+                self.append(&batch, acks, reply);
+            }
+            Message::Fetch { fetch, reply } => {
+                let (outcome, effects) = self.core.fetch(&fetch, &self.log, now);
+                self.answers.push(Answer::Fetch(reply, outcome));
+                self.carry_out(effects);
+            }
+            Message::Fetched {
+                answer,
+                records,
+                settled,
+            } => {
+                self.follow(&answer, &records);
+                self.settling.push(settled);
+            }
+            Message::Image(meta) => {
+                let effects = self.core.adopt(&meta, &self.log, now);
+                self.carry_out(effects);
+            }
+            Message::Held => {
+                self.held_pending.store(false, Ordering::Release);
+                self.grew = true;
+            }
+            Message::Altered(proposal, reply) => {
+                let effects = self.core.alter_reply(&proposal, &reply, &self.log, now);
+                self.carry_out(effects);
+            }
+            Message::Tick => {
+                let effects = self.core.tick(&self.log, now);
+                self.carry_out(effects);
+                self.produces.retain(|waiting| !waiting.reply.is_closed());
+            }
+            Message::Stop { .. } => {}
+        }
+    }
+
+    /// One high watermark, one view and one round of answers for all that was done.
+    fn end_turn(&mut self) {
+        if std::mem::take(&mut self.grew) {
+            let effects = self.core.log_grew(&self.log, self.now());
+            self.carry_out(effects);
+        }
+        self.complete_produces();
+        self.publish();
+        self.send_answers();
+        self.settle();
+    }
+
+    /// Tells fetchers that the next position is there, or that there will be none.
+    fn settle(&mut self) {
+        let has_position = self.core.position(&self.log).is_some();
+        let newly = has_position && !std::mem::replace(&mut self.has_position, has_position);
+        let follows = self.core.as_leader().is_none() && self.core.leader_id().is_some();
+        if newly && self.settling.is_empty() {
+            // No fetcher knows of it yet.
+            self.shared.following.send_modify(|version| *version += 1);
+        }
+        if has_position || !follows {
+            self.settling.clear();
+        }
+    }
+
+    fn append(
+        &mut self,
+        batch: &ProducedBatch,
+        acks: Acks,
+        reply: oneshot::Sender<ProduceOutcome>,
+    ) {
+        match self.try_append(batch, acks) {
+            Ok((epoch, base_offset, last)) => {
+                let waiting = Waiting {
+                    epoch,
+                    base_offset,
+                    reply,
+                };
+                self.produces.park(acks, last, waiting);
+            }
+            Err((error, message)) => self.refuse(reply, error, &message),
+        }
+    }
+
+    /// Appends, or finds where the same batch is already. Returns the epoch in which it may be
+    /// acknowledged, and its first and last offset.
+    fn try_append(
+        &mut self,
+        batch: &ProducedBatch,
+        acks: Acks,
+    ) -> Result<(LeaderEpoch, Offset, Offset), (ResponseError, String)> {
+        let epoch = self.core.admit(acks).map_err(|refusal| match refusal {
+            AppendRefusal::NotLeader => (
+                ResponseError::NotLeaderOrFollower,
+                "this broker does not lead the partition".to_owned(),
+            ),
+            AppendRefusal::NotEnoughReplicas => (
+                ResponseError::NotEnoughReplicas,
+                "fewer replicas are in sync than min.insync.replicas asks for".to_owned(),
+            ),
+        })?;
+        let sequenced = sequenced(batch.header());
+        if let Some(sequenced) = &sequenced {
+            match self.producers.validate(sequenced) {
+                Verdict::Accept => {}
+                Verdict::Duplicate(first) => {
+                    // It is acknowledged like the original: when that is held.
+                    return Ok((epoch, first.base_offset, first.last_offset));
+                }
+                verdict => return Err(sequence_error(&verdict)),
+            }
+        }
+        let appended = self.log.append(epoch, batch).map_err(|error| {
+            let code = ResponseError::try_from_code(error.code());
+            let code = code.unwrap_or(ResponseError::UnknownServerError);
+            (code, error.to_string())
+        })?;
+        if let Some(sequenced) = &sequenced {
+            self.producers.fold(sequenced, appended.base_offset);
+        }
+        self.grew = true;
+        Ok((epoch, appended.base_offset, appended.end.plus(-1)))
+    }
+
+    /// Does to the log what a leader's answer asks for.
+    fn follow(&mut self, answer: &FetchAnswer, records: &Bytes) {
+        let step = self.core.follow(answer, &self.log);
+        let done = match step {
+            FollowStep::Ignore => return,
+            FollowStep::Refuse => {
+                warn!(partition = %self.tp, ?answer, "the leader's answer contradicts this log");
+                return;
+            }
+            FollowStep::Keep => Ok(()),
+            FollowStep::Append => self.log.append_as_follower(records).map(|_| {
+                self.grew = true;
+                fold_batches(&mut self.producers, records);
+            }),
+            FollowStep::Truncate(to) => self.truncate(to),
+            FollowStep::RestartAt(at) => {
+                info!(partition = %self.tp, %at, "below the leader's log: starting anew");
+                let done = self.log.restart_at(at).map(|_| ());
+                self.producers = ProducerStates::for_log_starting_at(at);
+                done
+            }
+        };
+        if let Err(error) = done {
+            warn!(partition = %self.tp, %error, "the leader's records are not taken over");
+            return;
+        }
+        let leader_hw = match answer.said {
+            LeaderSaid::Records { leader_hw, .. } => Some(leader_hw),
+            LeaderSaid::Diverging(_) | LeaderSaid::OutOfRange { .. } => None,
+        };
+        let effects = self.core.followed(leader_hw, &self.log);
+        self.carry_out(effects);
+    }
+
+    fn truncate(&mut self, to: Offset) -> Result<(), crate::log::AppendError> {
+        let end = self.log.written_end();
+        info!(partition = %self.tp, %to, %end, "truncating what the leader does not have");
+        self.log.truncate(to)?;
+        self.producers = fold_producers(&self.log.snapshot());
+        self.grew = true;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::HighWatermark(hw) => self.log.note_high_watermark(hw),
+                Effect::Propose(proposal) => self.propose(proposal),
+                Effect::LeadershipEnded(epoch) => {
+                    info!(partition = %self.tp, %epoch, "leadership ended");
+                    self.fail_waiting("leadership ended before the records were committed");
+                }
+                Effect::EpochBegan(epoch) => {
+                    let leader = self.core.leader_id();
+                    info!(partition = %self.tp, %epoch, ?leader, "a leader epoch began");
+                    // A fetch of the epoch before is of no use any more.
+                    self.has_position = false;
+                    self.settling.clear();
+                }
+                Effect::Truncate(to) => {
+                    if let Err(error) = self.truncate(to) {
+                        warn!(partition = %self.tp, %error, "cannot truncate");
+                    }
+                    let effects = self.core.followed(None, &self.log);
+                    self.carry_out(effects);
+                }
+            }
+        }
+    }
+
+    /// Asks the controller, without waiting here; the answer comes as a message.
+    fn propose(&self, proposal: Proposal) {
+        let Some(mailbox) = self.own_mailbox.upgrade() else {
+            return;
+        };
+        let meta = self.shared.meta.clone();
+        let command = Command::AlterPartition(AlterPartition {
+            leader: self.shared.settings.me,
+            leader_broker_epoch: self.shared.settings.broker_epoch,
+            partition: self.tp,
+            leader_epoch: proposal.leader_epoch,
+            partition_epoch: proposal.partition_epoch,
+            new_isr: proposal.new_isr.clone(),
+        });
+        info!(partition = %self.tp, isr = ?proposal.new_isr, "proposing an ISR");
+        crate::exec::spawn("alter-partition", async move {
+            let reply = alter_reply(meta.propose(command).await);
+            // A partition that has ended needs no answer.
+            let _ = mailbox.send(Message::Altered(proposal, reply));
+        });
+    }
+
+    fn complete_produces(&mut self) {
+        if self.produces.is_empty() {
+            return;
+        }
+        let local = self.log.held_end();
+        let committed = if self.core.settings().bugs.is_empty() {
+            self.core.hw()
+        } else {
+            // A seeded bug may acknowledge more than the watermark covers: ask for all.
+            self.log.written_end()
+        };
+        for (acks, end) in [(Acks::One, local), (Acks::All, committed)] {
+            for (last, waiting) in self.produces.take_below(acks, end) {
+                self.complete(acks, last, waiting);
+            }
+        }
+    }
+
+    fn complete(&mut self, acks: Acks, last: Offset, waiting: Waiting) {
+        let outcome = match self.core.completion(waiting.epoch, acks, last, &self.log) {
+            Some(Completion::Wait) => {
+                self.produces.park(acks, last, waiting);
+                return;
+            }
+            Some(Completion::Done) => Ok(Produced {
+                base_offset: waiting.base_offset,
+                log_start: self.log.log_start(),
+            }),
+            Some(Completion::NotEnoughReplicas) => Err(ProduceFailure {
+                error: ResponseError::NotEnoughReplicasAfterAppend,
+                message: format!("{}: the ISR shrank after the append", self.tp),
+            }),
+            None => Err(self.failure(
+                ResponseError::NotLeaderOrFollower,
+                "leadership ended before the records were committed",
+            )),
+        };
+        self.answers.push(Answer::Produce(waiting.reply, outcome));
+    }
+
+    fn failure(&self, error: ResponseError, message: &str) -> ProduceFailure {
+        let message = format!("{}: {message}", self.tp);
+        ProduceFailure { error, message }
+    }
+
+    fn refuse(
+        &mut self,
+        reply: oneshot::Sender<ProduceOutcome>,
+        error: ResponseError,
+        message: &str,
+    ) {
+        let failure = self.failure(error, message);
+        self.answers.push(Answer::Produce(reply, Err(failure)));
+    }
+
+    fn fail_waiting(&mut self, why: &str) {
+        for waiting in self.produces.take_all() {
+            self.refuse(waiting.reply, ResponseError::NotLeaderOrFollower, why);
+        }
+    }
+
+    fn publish(&mut self) {
+        let view = view_of(&self.shared, &self.core, &self.log, &mut self.visible_hw);
+        let view = Arc::new(view);
+        self.published.store(Arc::clone(&view));
+        self.fetches.published(&view);
+    }
+
+    fn send_answers(&mut self) {
+        for answer in self.answers.drain(..) {
+            // Who has stopped waiting needs no answer.
+            match answer {
+                Answer::Produce(reply, outcome) => drop(reply.send(outcome)),
+                Answer::Fetch(reply, outcome) => drop(reply.send(outcome)),
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+}
+
+fn view_of(
+    shared: &Shared,
+    core: &ReplicaCore,
+    log: &PartitionLog,
+    visible_hw: &mut VisibleHw,
+) -> PartitionView {
+    let bugs: BugSet = shared.settings.bugs;
+    let snapshot = log.snapshot();
+    let leadership = match core.role() {
+        Role::Follower(_) => None,
+        Role::Leader(leader) => Some(LeadershipView {
+            epoch_start: leader.epoch_start(),
+            isr: leader.isr().committed().iter().copied().collect(),
+            min_isr: leader.min_isr(),
+            followers: leader
+                .progress()
+                .iter()
+                .map(|(id, progress)| FollowerView {
+                    id: *id,
+                    offset: progress.offset(),
+                })
+                .collect(),
+        }),
+    };
+    let parts = ViewParts {
+        leader: core.leader_id(),
+        epoch: core.epoch(),
+        partition_epoch: core.partition_epoch(),
+        leadership,
+        position: core.position(log),
+        hw: core.hw(),
+        visible_hw: visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs),
+        held_end: log.held_end(),
+        log: snapshot,
+    };
+    PartitionView::new(parts, bugs)
+}
+
+/// What the producer state wants to know of a batch; `None` if no idempotent producer sent it.
+fn sequenced(header: &batch::BatchHeader) -> Option<SequencedBatch> {
+    header.is_idempotent().then(|| SequencedBatch {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        records: header.last_offset_delta.saturating_add(1),
+        max_timestamp_ms: header.max_timestamp,
+    })
+}
+
+/// Invariant I19: the state of producers is a fold over the log.
+fn fold_producers(log: &LogSnapshot) -> ProducerStates {
+    let mut producers = ProducerStates::for_log_starting_at(log.log_start());
+    for header in log.headers(log.log_start()) {
+        match header {
+            Ok(header) => {
+                if let Some(batch) = sequenced(&header) {
+                    producers.fold(&batch, header.base_offset);
+                }
+            }
+            Err(error) => {
+                let partition = log.topic_partition();
+                warn!(%partition, %error, "producers are known only as far as the log is readable");
+                break;
+            }
+        }
+    }
+    producers
+}
+
+/// Folds batches that were just appended.
+fn fold_batches(producers: &mut ProducerStates, records: &Bytes) {
+    for header in batch::headers(records).map_while(Result::ok) {
+        if let Some(batch) = sequenced(&header) {
+            producers.fold(&batch, header.base_offset);
+        }
+    }
+}
+
+fn sequence_error(verdict: &Verdict) -> (ResponseError, String) {
+    match verdict {
+        Verdict::OutOfOrderSequence { expected } => (
+            ResponseError::OutOfOrderSequenceNumber,
+            format!("out of order: the producer's next sequence number here is {expected}"),
+        ),
+        Verdict::InvalidProducerEpoch { current } => (
+            ResponseError::InvalidProducerEpoch,
+            format!("a newer incarnation of this producer, epoch {current}, has written"),
+        ),
+        Verdict::Malformed | Verdict::Accept | Verdict::Duplicate(_) => (
+            ResponseError::InvalidRecord,
+            "the batch's producer epoch, sequence number or record count is invalid".to_owned(),
+        ),
+    }
+}
+
+/// R9: the outcome of a proposal, in the core's terms.
+fn alter_reply(outcome: Result<Applied, ProposeError>) -> AlterReply {
+    match outcome {
+        Ok(Applied::PartitionAltered {
+            partition_epoch,
+            isr,
+        }) => AlterReply::Committed {
+            partition_epoch,
+            isr: isr.into_iter().collect(),
+        },
+        Ok(_) => AlterReply::Outdated,
+        Err(ProposeError::Rejected(rejected)) => match rejected {
+            Rejected::IneligibleReplica(_) => AlterReply::Ineligible,
+            Rejected::FencedLeaderEpoch { .. }
+            | Rejected::InvalidUpdateVersion { .. }
+            | Rejected::UnknownPartition
+            | Rejected::InvalidRequest(_) => AlterReply::Outdated,
+            _ => AlterReply::TryAgain,
+        },
+        Err(ProposeError::Unknown(_) | ProposeError::Stopping) => AlterReply::Unknown,
+    }
+}

@@ -1,0 +1,217 @@
+//! A partition's handle: what the rest of the broker holds of it.
+//!
+//! Whatever changes a partition is a message to its one writer (`actor`); messages of one sender
+//! are worked on in the order in which they were sent. Whatever only reads loads the published
+//! view.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kafka_protocol::ResponseError;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::log::ProducedBatch;
+use crate::replica::cluster::PartitionMeta;
+use crate::replica::follower::FetchAnswer;
+use crate::replica::isr::{AlterReply, Proposal};
+use crate::replica::leader::{FetchOutcome, FollowerFetch};
+use crate::replica::view::{PartitionView, Published};
+use crate::replica::waiters::FetchWaiters;
+use crate::types::{Acks, Offset, TopicPartition};
+
+use bytes::Bytes;
+
+/// Where a produced batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// First offset that the partition keeps.
+    pub log_start: Offset,
+}
+
+/// Why a batch is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProduceFailure {
+    /// What the client is told.
+    pub error: ResponseError,
+    /// Which partition, and what can be done.
+    pub message: String,
+}
+
+/// How a produced batch ended.
+pub type ProduceOutcome = Result<Produced, ProduceFailure>;
+
+/// What happens to a partition.
+pub enum Message {
+    /// A producer's batch.
+    Append {
+        /// Checked.
+        batch: ProducedBatch,
+        /// When to answer.
+        acks: Acks,
+        /// Where the answer goes.
+        reply: oneshot::Sender<ProduceOutcome>,
+    },
+    /// A follower's fetch.
+    Fetch {
+        /// What it asks.
+        fetch: FollowerFetch,
+        /// The answer, once it is in the published view.
+        reply: oneshot::Sender<FetchOutcome>,
+    },
+    /// The leader's answer to this replica's fetch.
+    Fetched {
+        /// Without the bytes.
+        answer: FetchAnswer,
+        /// The bytes.
+        records: Bytes,
+        /// Dropped when all of it is held and the next position is published, or never will be.
+        settled: oneshot::Sender<()>,
+    },
+    /// A newer metadata image.
+    Image(Arc<PartitionMeta>),
+    /// More of the log is held.
+    Held,
+    /// The controller's answer.
+    Altered(Proposal, AlterReply),
+    /// Time passed.
+    Tick,
+    /// The end: the log is given back before `done` is told.
+    Stop {
+        /// Told when it has ended.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Bytes of produced batches that wait in mailboxes, over all partitions: bounds the memory of
+/// a broker whose clients are faster than it is.
+pub struct Inbox {
+    waiting: AtomicUsize,
+    limit: usize,
+    room: Notify,
+}
+
+impl Inbox {
+    /// At most about `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            limit,
+            room: Notify::new(),
+        }
+    }
+
+    /// Waits until there is room: called before a request is read from a socket.
+    pub async fn wait_for_room(&self) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.waiting.load(Ordering::Acquire) < self.limit {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Bytes that wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.waiting.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// A batch has left a mailbox.
+    pub(super) fn remove(&self, bytes: usize) {
+        let before = self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= self.limit && before - bytes < self.limit {
+            self.room.notify_waiters();
+        }
+    }
+}
+
+/// One partition of this broker.
+pub struct Partition {
+    tp: TopicPartition,
+    topic: Arc<str>,
+    mailbox: mpsc::UnboundedSender<Message>,
+    view: Published,
+    fetches: Arc<FetchWaiters>,
+    inbox: Arc<Inbox>,
+}
+
+impl Partition {
+    pub(super) fn new(
+        tp: TopicPartition,
+        topic: Arc<str>,
+        mailbox: mpsc::UnboundedSender<Message>,
+        view: Published,
+        fetches: Arc<FetchWaiters>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        Self {
+            tp,
+            topic,
+            mailbox,
+            view,
+            fetches,
+            inbox,
+        }
+    }
+
+    /// Which partition.
+    #[must_use]
+    pub fn tp(&self) -> TopicPartition {
+        self.tp
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The newest view: no lock.
+    #[must_use]
+    pub fn view(&self) -> Arc<PartitionView> {
+        self.view.load_full()
+    }
+
+    /// Fetches that wait for this partition.
+    #[must_use]
+    pub fn fetches(&self) -> &FetchWaiters {
+        &self.fetches
+    }
+
+    /// Hands over a producer's batch. Does not wait; batches of one caller keep their order.
+    #[must_use]
+    pub fn append(&self, batch: ProducedBatch, acks: Acks) -> oneshot::Receiver<ProduceOutcome> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.add(batch.size());
+        self.send(Message::Append { batch, acks, reply });
+        answer
+    }
+
+    /// Hands over a follower's fetch. Does not wait.
+    #[must_use]
+    pub fn fetch(&self, fetch: FollowerFetch) -> oneshot::Receiver<FetchOutcome> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Fetch { fetch, reply });
+        answer
+    }
+
+    /// Sends a message. A partition that has ended drops it, and with it any reply in it.
+    pub(super) fn send(&self, message: Message) {
+        if let Err(mpsc::error::SendError(Message::Append { batch, .. })) =
+            self.mailbox.send(message)
+        {
+            self.inbox.remove(batch.size());
+        }
+    }
+}
