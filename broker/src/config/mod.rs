@@ -1,5 +1,11 @@
-//! Every setting of a broker, with its default. How they are read (flags, environment, file) is
-//! in `cli`; what they mean is told by `broker --help`.
+//! Every setting of a broker, with its default. The table of their names and meanings is in
+//! [`settings`]; how they are read (flags, environment, file) is in [`cli`]; what fits together is
+//! in [`check`]; topics' own settings are in [`topic`].
+
+pub mod check;
+pub mod cli;
+pub mod settings;
+pub mod topic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,6 +57,16 @@ pub struct BrokerConfig {
     pub max_connections: usize,
     /// Requests of one connection in progress at once.
     pub max_in_flight_per_connection: usize,
+    /// `queued.max.request.bytes`: memory for requests in progress, over all connections.
+    pub max_queued_request_bytes: usize,
+    /// `connections.max.idle.ms`: a client that asks nothing for this long is disconnected.
+    pub connections_max_idle: Duration,
+    /// Bytes of recent batches kept in memory for tailing readers, over all partitions.
+    pub log_cache_bytes: usize,
+    /// Bytes that may wait to be written to the WAL before produce requests wait.
+    pub log_queue_bytes: usize,
+    /// Appends are refused while the disk has less than this free, in bytes.
+    pub log_min_free_bytes: u64,
     /// `min.insync.replicas` of topics that do not set it.
     pub min_insync_replicas: i32,
     /// `default.replication.factor`, capped at the number of voters.
@@ -103,6 +119,11 @@ impl Default for BrokerConfig {
             max_message_bytes: 1_048_588,
             max_connections: 1000,
             max_in_flight_per_connection: 64,
+            max_queued_request_bytes: 256 << 20,
+            connections_max_idle: Duration::from_secs(600),
+            log_cache_bytes: 64 << 20,
+            log_queue_bytes: 32 << 20,
+            log_min_free_bytes: 16 << 20,
             min_insync_replicas: 2,
             default_replication_factor: 3,
             num_partitions: 1,
