@@ -15,6 +15,7 @@ pub mod config;
 pub mod exec;
 pub mod log;
 pub mod meta;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod producer;

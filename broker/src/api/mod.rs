@@ -6,25 +6,37 @@
 //! bytes) and ends in a [`Reply`]; the connection awaits these in order, so that answers leave in
 //! the order of their requests (invariant I25) while later requests are already being worked on.
 
+pub mod api_versions;
 pub mod body;
+pub mod create_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod fetch;
 mod fetch_wait;
+pub mod find_coordinator;
+pub mod init_producer_id;
 pub mod list_offsets;
+pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod replica_fetch;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use kafka_protocol::protocol::Encodable;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use uuid::Uuid;
 
 use crate::api::body::Body;
 
 use crate::config::BrokerConfig;
 use crate::meta::handle::MetadataHandle;
+use crate::meta::image::MetadataImage;
+use crate::producer::ids::ProducerIds;
 use crate::replica::manager::ReplicaManager;
 
 /// What every handler sees.
@@ -35,6 +47,53 @@ pub struct Context {
     pub meta: MetadataHandle,
     /// The partitions that this broker holds.
     pub replicas: Arc<ReplicaManager>,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// Draws ids of topics. A lock: held for one draw, by CreateTopics only.
+    random: Mutex<Option<ChaCha8Rng>>,
+}
+
+impl Context {
+    /// Ties together what handlers see.
+    #[must_use]
+    pub fn new(
+        config: Arc<BrokerConfig>,
+        meta: MetadataHandle,
+        replicas: Arc<ReplicaManager>,
+    ) -> Self {
+        let producer_ids = ProducerIds::new(config.id, meta.clone());
+        Self {
+            config,
+            meta,
+            replicas,
+            producer_ids,
+            random: Mutex::new(None),
+        }
+    }
+
+    /// A new identity. What is drawn depends on the seed and on this registration of the broker,
+    /// so that a restart with the same seed draws others.
+    fn draw_uuid(&self) -> Uuid {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let random = random.get_or_insert_with(|| {
+            let epoch = self.meta.broker_epoch().map_or(-1, |epoch| epoch.get());
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&self.config.seed.to_le_bytes());
+            seed[8..12].copy_from_slice(&self.config.id.get().to_le_bytes());
+            seed[12..20].copy_from_slice(&epoch.to_le_bytes());
+            ChaCha8Rng::from_seed(seed)
+        });
+        let mut bytes = [0; 16];
+        random.fill_bytes(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+/// The active controller's number if it is alive, else -1.
+fn live_controller(ctx: &Context, image: &MetadataImage) -> i32 {
+    let controller = ctx.meta.controller();
+    let alive = controller.filter(|id| image.live_broker(*id).is_some());
+    alive.map_or(-1, |id| id.get())
 }
 
 /// How a request ends.

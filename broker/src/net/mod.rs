@@ -12,6 +12,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::meta::image::Endpoint;
 
 pub mod client;
+pub mod connection;
+pub mod contain;
+pub mod listener;
 
 pub use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub use tokio::net::{TcpListener, TcpStream};

@@ -21,6 +21,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::log::BatchHeader;
 use crate::types::{Offset, ProducerEpoch, ProducerId};
 
 /// How many batches of a producer are remembered: as many as a client may have in flight.
@@ -92,6 +93,18 @@ pub struct ProducerStates {
 }
 
 impl SequencedBatch {
+    /// What `header` says about its producer; `None` when it was not produced idempotently.
+    #[must_use]
+    pub fn of(header: &BatchHeader) -> Option<Self> {
+        (header.producer_id.get() >= 0).then(|| Self {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            records: header.last_offset_delta.saturating_add(1),
+            max_timestamp_ms: header.max_timestamp,
+        })
+    }
+
     /// Sequence number of the last record; 0 follows 2^31-1.
     #[must_use]
     pub fn last_sequence(&self) -> i32 {

@@ -1,0 +1,363 @@
+//! One connection: requests are read and begun in the order in which they come, and answered in
+//! that order (invariant I25), several being in progress at once.
+//!
+//! The reader takes a frame, hands it to the [`Service`], whose call does at once everything
+//! whose order matters, and queues the rest, a future. The writer awaits these futures one after
+//! the other. Bounds: the queue's length, the size of a frame, the memory of large frames over
+//! all connections ([`Budget`]), and a deadline for everything that the peer may be slow at.
+//!
+//! Whatever goes wrong ends this connection and nothing else: a malformed frame, a peer that
+//! stops reading, a panic in a handler.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::net::contain::{self, Contained};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use crate::wire::frame::{self, FrameError};
+
+/// What is buffered of small requests, so that one system call brings many.
+const READ_BUFFER: usize = 16 << 10;
+/// Frames up to this size are not counted against the [`Budget`].
+const UNCOUNTED_FRAME: usize = 64 << 10;
+/// The unit in which the [`Budget`] counts.
+const BUDGET_UNIT: usize = 1 << 10;
+/// A frame may take this long, and ...
+const FRAME_PATIENCE: Duration = Duration::from_secs(10);
+/// ... in addition this many bytes a second have to come.
+const FRAME_BYTES_PER_SECOND: usize = 1 << 20;
+/// Answers that are ready together are written together, up to this many pieces.
+const PIECES_PER_WRITE: usize = 64;
+
+/// What serves requests.
+pub trait Service: Send + Sync + 'static {
+    /// Waits until there is room for the request in `frame`; meanwhile nothing more is read from
+    /// its connection.
+    fn admit(&self, frame: &Bytes) -> impl Future<Output = ()> + Send {
+        let _ = frame;
+        std::future::ready(())
+    }
+
+    /// Begins the request in `frame` (without its length field): what matters in order is done
+    /// when this returns, the future is the rest.
+    fn call(&self, frame: Bytes) -> PendingAnswer;
+}
+
+/// The rest of a request.
+pub type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What leaves the connection for one request.
+#[derive(Debug)]
+pub enum Answer {
+    /// These pieces, one after the other, length field included.
+    Frame(Vec<Bytes>),
+    /// Nothing (acks=0).
+    Silence,
+    /// The connection is closed; why.
+    Close(String),
+}
+
+/// What one connection may take up.
+#[derive(Clone)]
+pub struct Limits {
+    /// Largest frame, in bytes.
+    pub max_frame_bytes: usize,
+    /// Requests in progress at once.
+    pub max_in_flight: usize,
+    /// Until the first request is here; keeps those out who only hold a place.
+    pub first_request: Duration,
+    /// Between two requests (`connections.max.idle.ms`).
+    pub idle: Duration,
+    /// For which a peer may not read its answers.
+    pub write_stall: Duration,
+    /// Shared by all connections.
+    pub budget: Budget,
+}
+
+/// Memory for large requests, over all connections: who finds it used up waits, and reads no
+/// more from its socket. It is given back when the request has been answered, however it ends.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    total: u32,
+}
+
+impl Budget {
+    /// A budget of `bytes`.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let total = u32::try_from(bytes / BUDGET_UNIT)
+            .unwrap_or(u32::MAX)
+            .max(1);
+        Self {
+            units: Arc::new(Semaphore::new(total as usize)),
+            total,
+        }
+    }
+
+    /// Waits for room. A frame larger than the whole budget gets the whole budget.
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes <= UNCOUNTED_FRAME {
+            return None;
+        }
+        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX);
+        let units = units.min(self.total);
+        let permit = self.units.clone().acquire_many_owned(units).await;
+        Some(permit.expect("this semaphore is never closed"))
+    }
+
+    /// Bytes that are free.
+    #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.units.available_permits() * BUDGET_UNIT
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// The peer closed it between requests, or was told to go because the broker stops.
+    #[error("closed")]
+    Closed,
+    /// The peer was silent.
+    #[error("no request for {0:?}")]
+    Idle(Duration),
+    /// A frame did not arrive in time.
+    #[error("a request of {length} bytes did not arrive within {patience:?}")]
+    SlowFrame {
+        /// Its length.
+        length: usize,
+        /// The deadline.
+        patience: Duration,
+    },
+    /// The peer does not read.
+    #[error("the peer read nothing for {0:?}")]
+    WriteStall(Duration),
+    /// Not a frame, or the socket failed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The socket failed while an answer was written.
+    #[error("cannot write: {0}")]
+    Write(#[source] io::Error),
+    /// A request that is not served.
+    #[error("{0}")]
+    Refused(String),
+    /// A handler panicked.
+    #[error("a handler panicked: {0}")]
+    Panic(String),
+}
+
+impl End {
+    /// Whether it is worth a line at a higher level than debug.
+    #[must_use]
+    pub fn is_complaint(&self) -> bool {
+        match self {
+            End::Closed | End::Idle(_) | End::Write(_) => false,
+            End::Frame(FrameError::Io(_)) => false,
+            End::Frame(_) | End::SlowFrame { .. } | End::WriteStall(_) => true,
+            End::Refused(_) | End::Panic(_) => true,
+        }
+    }
+}
+
+/// One request in progress.
+struct Begun {
+    answer: PendingAnswer,
+    /// Given back when the answer is written.
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Serves `stream` until either side ends it. `stop` turning true ends it after the requests that
+/// were begun have been answered.
+pub async fn serve<S: Service>(
+    stream: TcpStream,
+    service: Arc<S>,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> End {
+    let (read_half, write_half) = stream.into_split();
+    let served = both_ways(read_half, write_half, &*service, &limits, stop);
+    match Contained::new(served).await {
+        Ok(end) => end,
+        Err(panic) => End::Panic(contain::message(&*panic)),
+    }
+}
+
+async fn both_ways<S: Service>(
+    read_half: OwnedReadHalf,
+    write_half: OwnedWriteHalf,
+    service: &S,
+    limits: &Limits,
+    stop: watch::Receiver<bool>,
+) -> End {
+    let (begun, in_progress) = mpsc::channel(limits.max_in_flight);
+    let mut reader = pin!(read_requests(read_half, begun, service, limits, stop));
+    let mut writer = pin!(write_answers(write_half, in_progress, limits));
+    let mut why_read_ended = None;
+    loop {
+        tokio::select! {
+            biased;
+            // Ends when everything begun was answered, or at once when it cannot go on.
+            written = &mut writer => {
+                return match (written, why_read_ended) {
+                    (Ok(()), Some(end)) => end,
+                    (Ok(()), None) => End::Closed,
+                    (Err(end), _) => end,
+                };
+            }
+            end = &mut reader, if why_read_ended.is_none() => why_read_ended = Some(end),
+        }
+    }
+}
+
+/// Reads until there is no more to read. What was begun is answered nevertheless.
+async fn read_requests<S: Service>(
+    read_half: OwnedReadHalf,
+    begun: mpsc::Sender<Begun>,
+    service: &S,
+    limits: &Limits,
+    mut stop: watch::Receiver<bool>,
+) -> End {
+    let mut reader = BufReader::with_capacity(READ_BUFFER, read_half);
+    let mut patience = limits.first_request;
+    loop {
+        // A place in the queue first: while it is full nothing is read, and TCP holds the peer.
+        let Ok(place) = begun.reserve().await else {
+            return End::Closed;
+        };
+        let frame = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return End::Closed,
+            frame = next_frame(&mut reader, limits, patience) => frame,
+        };
+        match frame {
+            Ok(Some((frame, memory))) => {
+                service.admit(&frame).await;
+                place.send(Begun {
+                    answer: service.call(frame),
+                    _memory: memory,
+                });
+            }
+            Ok(None) => return End::Closed,
+            Err(end) => return end,
+        }
+        patience = limits.idle;
+    }
+}
+
+async fn next_frame(
+    reader: &mut BufReader<OwnedReadHalf>,
+    limits: &Limits,
+    patience: Duration,
+) -> Result<Option<(Bytes, Option<OwnedSemaphorePermit>)>, End> {
+    let length = match timeout(patience, frame::read_length(reader, limits.max_frame_bytes)).await {
+        Ok(Ok(Some(length))) => length,
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(End::Idle(patience)),
+    };
+    let memory = limits.budget.take(length).await;
+    let seconds = u64::try_from(length / FRAME_BYTES_PER_SECOND).unwrap_or(u64::MAX);
+    let patience = FRAME_PATIENCE + Duration::from_secs(seconds);
+    match timeout(patience, frame::read_body(reader, length)).await {
+        Ok(frame) => Ok(Some((frame?, memory))),
+        Err(_) => Err(End::SlowFrame { length, patience }),
+    }
+}
+
+/// Writes answers in the order of their requests until the reader has ended and all are written.
+async fn write_answers<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    mut in_progress: mpsc::Receiver<Begun>,
+    limits: &Limits,
+) -> Result<(), End> {
+    let mut pieces = VecDeque::new();
+    // Given back after the answers are written.
+    let mut memory = Vec::new();
+    while let Some(mut next) = in_progress.recv().await {
+        let mut answer = next.answer.as_mut().await;
+        loop {
+            memory.push(next._memory);
+            match answer {
+                Answer::Frame(parts) => pieces.extend(parts),
+                Answer::Silence => {}
+                Answer::Close(why) => {
+                    write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
+                    return Err(End::Refused(why));
+                }
+            }
+            // What is ready goes with it; what is not is waited for after the write.
+            match in_progress.try_recv() {
+                Err(_) => break,
+                Ok(begun) => next = begun,
+            }
+            answer = match poll_once(&mut next.answer).await {
+                Poll::Ready(answer) if pieces.len() < PIECES_PER_WRITE => answer,
+                Poll::Ready(answer) => {
+                    write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
+                    memory.clear();
+                    answer
+                }
+                Poll::Pending => {
+                    write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
+                    memory.clear();
+                    next.answer.as_mut().await
+                }
+            };
+        }
+        write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
+        memory.clear();
+    }
+    Ok(())
+}
+
+async fn poll_once(answer: &mut PendingAnswer) -> Poll<Answer> {
+    std::future::poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await
+}
+
+/// Writes all pieces without joining them first.
+async fn write_pieces<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    pieces: &mut VecDeque<Bytes>,
+    stall: Duration,
+) -> Result<(), End> {
+    while !pieces.is_empty() {
+        let written = {
+            let slices: Vec<_> = pieces
+                .iter()
+                .take(PIECES_PER_WRITE)
+                .map(|piece| io::IoSlice::new(piece))
+                .collect();
+            match timeout(stall, writer.write_vectored(&slices)).await {
+                Ok(Ok(0)) => return Err(End::Write(io::ErrorKind::WriteZero.into())),
+                Ok(Ok(written)) => written,
+                Ok(Err(error)) => return Err(End::Write(error)),
+                Err(_) => return Err(End::WriteStall(stall)),
+            }
+        };
+        advance(pieces, written);
+    }
+    Ok(())
+}
+
+/// Takes `written` bytes off the front.
+fn advance(pieces: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = pieces.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        pieces.pop_front();
+    }
+}
