@@ -372,3 +372,7 @@ pub(super) fn patch(bytes: &mut BytesMut, base_offset: Offset, epoch: LeaderEpoc
     bytes[0..8].copy_from_slice(&base_offset.get().to_be_bytes());
     bytes[12..16].copy_from_slice(&epoch.get().to_be_bytes());
 }
+
+#[cfg(test)]
+#[path = "batch_test.rs"]
+mod tests;

@@ -13,6 +13,7 @@
 //! snapshot points to stays readable.
 
 pub mod batch;
+pub mod dump;
 pub mod metrics;
 
 mod committer;
@@ -34,7 +35,7 @@ pub use metrics::LogMetrics;
 pub use partition_log::{AppendError, Appended, PartitionLog};
 pub use recovery::TornTail;
 pub use snapshot::{LogSnapshot, ReadError, Records, TimestampOffset};
-pub use store::{LogConfig, LogStore, OnHeld, OpenError, PartitionError};
+pub use store::{LOG_DIR, LogConfig, LogStore, OnHeld, OpenError, PartitionError};
 
 #[cfg(test)]
 mod tests;

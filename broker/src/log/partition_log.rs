@@ -367,9 +367,9 @@ impl PartitionLog {
             kept.max_timestamp = kept.max_timestamp.max(header.max_timestamp);
         }
         // The log's start may lie inside the batch that goes: the log is then empty.
-        match kept.batches {
-            0 => Ok((end.max(self.log_start()), Kept::default())),
-            _ => Ok((end, kept)),
+        match end <= self.log_start() {
+            true => Ok((self.log_start(), Kept::default())),
+            false => Ok((end, kept)),
         }
     }
 

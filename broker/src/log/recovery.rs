@@ -124,6 +124,7 @@ struct Scan<'a> {
     base: Lsn,
     /// Bytes of the file.
     len: u64,
+    header_is_right: bool,
     /// LSN of the next frame.
     lsn: Lsn,
     /// What was read, and where in the file it begins.
@@ -141,14 +142,19 @@ impl<'a> Scan<'a> {
             file,
             base,
             len,
+            header_is_right: false,
             lsn: base,
             buffer: Vec::new(),
             buffer_at: 0,
         })
     }
 
+    /// Where the next frame is, or the file's header while that is not known to be right.
     fn position(&self) -> u64 {
-        position_in(self.base, self.lsn)
+        match self.header_is_right {
+            true => position_in(self.base, self.lsn),
+            false => 0,
+        }
     }
 
     /// Up to `want` bytes at `position`; fewer at the end of the file.
@@ -179,6 +185,7 @@ impl<'a> Scan<'a> {
         if *self.bytes(0, FILE_HEADER)? != header {
             return Ok(Some("the file's header is not right".to_owned()));
         }
+        self.header_is_right = true;
         loop {
             let (lsn, position) = (self.lsn, self.position());
             if position >= self.len {
@@ -236,7 +243,7 @@ impl<'a> Scan<'a> {
     /// Whether a later frame of this file says that the frame at `self.lsn` was durable.
     fn later_claim(&mut self) -> Result<Option<Lsn>, OpenError> {
         let (base, bad) = (self.base.get(), self.lsn);
-        let mut position = self.position();
+        let mut position = self.position().max(FILE_HEADER as u64);
         while position + FRAME_HEADER as u64 <= self.len {
             let bytes = self.bytes(position, READ_CHUNK)?;
             let mut at = 0;

@@ -393,8 +393,9 @@ impl LogSnapshot {
             }
             for header in self.headers_of(extent) {
                 let header = header?;
+                let left = header.next_offset() > self.state.log_start;
                 let higher = best.is_none_or(|best| header.max_timestamp > best.timestamp);
-                if header.next_offset() <= up_to && higher {
+                if left && header.next_offset() <= up_to && higher {
                     best = Some(TimestampOffset {
                         timestamp: header.max_timestamp,
                         offset: header.last_offset(),

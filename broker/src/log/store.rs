@@ -21,6 +21,7 @@ use super::recovery::TornTail;
 use super::replayed::Replica;
 use super::wal::{Wal, cut_tail};
 use super::wal_files::WalFiles;
+use crate::config::BrokerConfig;
 use crate::exec;
 use crate::storage::disk::Disk;
 use crate::storage::{Storage, read_small};
@@ -29,6 +30,9 @@ use crate::types::{BrokerEpoch, Durability, Lsn, Offset, TopicId, TopicPartition
 /// Called by the committer after it made something of this partition durable (or held): it must
 /// not wait, nor own the store. The owner of the partition then asks [`PartitionLog::held_end`].
 pub type OnHeld = Arc<dyn Fn() + Send + Sync>;
+
+/// The log's directory in a broker's data directory.
+pub const LOG_DIR: &str = "log";
 
 /// File that says that the last incarnation stopped cleanly.
 const CLEAN_SHUTDOWN: &str = "clean-shutdown";
@@ -61,6 +65,16 @@ impl LogConfig {
             cache_bytes: 64 << 20,
             queue_bytes: 32 << 20,
             min_free_bytes: 16 << 20,
+        }
+    }
+
+    /// The log of a broker with these settings.
+    #[must_use]
+    pub fn of(broker: &BrokerConfig) -> Self {
+        Self {
+            durability: broker.durability,
+            wal_roll_bytes: broker.wal_roll_bytes,
+            ..Self::new(broker.data_dir.join(LOG_DIR))
         }
     }
 }
@@ -452,7 +466,11 @@ fn take_dir(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn Send + Sync>, O
     })
 }
 
-fn read_marker(storage: &dyn Storage, dir: &Path) -> Result<Option<(BrokerEpoch, Lsn)>, OpenError> {
+/// What the clean-shutdown marker says: the broker epoch, and where the WAL ended.
+pub(super) fn read_marker(
+    storage: &dyn Storage,
+    dir: &Path,
+) -> Result<Option<(BrokerEpoch, Lsn)>, OpenError> {
     let path = dir.join(CLEAN_SHUTDOWN);
     let text = read_small(storage, &path).map_err(|source| OpenError::Io {
         dir: path.display().to_string(),

@@ -1,4 +1,8 @@
 //! Tests of the log as a whole: against a model, on a disk that fails in every way.
 
 mod basics;
-mod support;
+mod crashes;
+mod damage;
+mod full_disk;
+mod readers;
+pub(super) mod support;

@@ -5,11 +5,28 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 use crate::log::batch::patch;
 use crate::log::{LogConfig, LogSnapshot, LogStore, OpenError, PartitionLog, ProducedBatch};
 use crate::storage::memory::MemoryStorage;
 use crate::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+
+/// Every run draws the same cases; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` draw others, or more.
+pub fn cases(cases: u32) -> ProptestConfig {
+    let set = |name| std::env::var_os(name).is_some();
+    let mut config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if !set("PROPTEST_RNG_SEED") {
+        config.rng_seed = RngSeed::Fixed(1);
+    }
+    if !set("PROPTEST_CASES") {
+        config.cases = cases;
+    }
+    config
+}
 
 pub const MAX_MESSAGE: usize = 1 << 20;
 
@@ -215,11 +232,5 @@ pub fn assert_like(log: &PartitionLog, model: &ModelLog, page: usize) {
             (asked, end),
             "{log:?}"
         );
-    }
-}
-
-pub fn all_like(store: &LogStore, model: &Model, page: usize) {
-    for (tp, log) in model {
-        assert_like(&take(store, *tp), log, page);
     }
 }

@@ -1,0 +1,450 @@
+//! Crashes at every point: what recovery finds is what the log was after some operation, and not
+//! before the last one that was reported as held.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::support::{
+    Fatal, Model, assert_like, batch, cases, config, open, produced, read_all, stored, take, tp,
+};
+use crate::log::{AppendError, LogConfig, LogStore, OpenError, PartitionLog};
+use crate::storage::memory::{Crash, MemoryStorage};
+use crate::types::{BrokerEpoch, Durability, LeaderEpoch, Offset, TopicPartition};
+
+/// Everything that a broker's disk must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct World {
+    logs: Model,
+    deleted: BTreeSet<u128>,
+}
+
+/// The partitions that a test uses: three topics, two partitions each.
+fn partitions() -> impl Iterator<Item = TopicPartition> {
+    (1..=3).flat_map(|topic| (0..2).map(move |partition| tp(topic, partition)))
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append {
+        at: usize,
+        count: usize,
+        size: usize,
+        next_epoch: bool,
+    },
+    Follow {
+        at: usize,
+        batches: usize,
+        size: usize,
+        next_epoch: bool,
+    },
+    Truncate {
+        at: usize,
+        to: prop::sample::Index,
+    },
+    LogStart {
+        at: usize,
+        to: prop::sample::Index,
+    },
+    Restart {
+        at: usize,
+        skip: i64,
+    },
+    Delete {
+        at: usize,
+    },
+    Checkpoint,
+    Commit,
+    GiveBack {
+        at: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![6 => 0..200usize, 2 => 500..3000usize, 1 => Just(70_000usize)];
+    let append = (0..6usize, 1..4usize, size.clone(), any::<bool>());
+    let follow = (0..6usize, 1..6usize, size, any::<bool>());
+    prop_oneof![
+        8 => append.prop_map(|(at, count, size, next_epoch)| {
+            Step::Append { at, count, size, next_epoch }
+        }),
+        4 => follow.prop_map(|(at, batches, size, next_epoch)| {
+            Step::Follow { at, batches, size, next_epoch }
+        }),
+        2 => (0..6usize, any::<prop::sample::Index>()).prop_map(|(at, to)| Step::Truncate { at, to }),
+        1 => (0..6usize, any::<prop::sample::Index>()).prop_map(|(at, to)| Step::LogStart { at, to }),
+        1 => (0..6usize, 0..20i64).prop_map(|(at, skip)| Step::Restart { at, skip }),
+        1 => (0..18usize).prop_map(|at| Step::Delete { at }),
+        1 => Just(Step::Checkpoint),
+        4 => Just(Step::Commit),
+        1 => (0..6usize).prop_map(|at| Step::GiveBack { at }),
+    ]
+}
+
+/// A store under test, and what it must hold.
+struct Run {
+    disk: MemoryStorage,
+    store: LogStore,
+    fatal: Fatal,
+    logs: BTreeMap<TopicPartition, PartitionLog>,
+    /// What the log was after each operation; the last is now.
+    history: Vec<World>,
+    /// The last operation that is held, as an index into `history`.
+    held: usize,
+    serial: u64,
+}
+
+impl Run {
+    fn start(disk: &MemoryStorage, settings: &LogConfig, world: World) -> Result<Self, OpenError> {
+        let (store, fatal) = open(disk, settings.clone())?;
+        Ok(Self {
+            disk: disk.clone(),
+            store,
+            fatal,
+            logs: BTreeMap::new(),
+            history: vec![world],
+            held: 0,
+            serial: 0,
+        })
+    }
+
+    fn now(&self) -> &World {
+        self.history.last().unwrap()
+    }
+
+    fn failed(&self) -> bool {
+        !self.fatal.lock().unwrap().is_empty()
+    }
+
+    /// The log of one of the partitions, if its topic is not deleted.
+    fn log(&mut self, at: usize) -> Option<(TopicPartition, &mut PartitionLog)> {
+        let tp = partitions().nth(at)?;
+        if self.now().deleted.contains(&tp.topic.0.as_u128()) {
+            return None;
+        }
+        let store = &self.store;
+        let log = self.logs.entry(tp).or_insert_with(|| take(store, tp));
+        Some((tp, log))
+    }
+
+    /// Notes that an operation was taken and what the world is from now on.
+    fn did(&mut self, tp: TopicPartition, change: impl FnOnce(&mut super::support::ModelLog)) {
+        let mut world = self.now().clone();
+        change(world.logs.entry(tp).or_default());
+        self.history.push(world);
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), AppendError> {
+        self.serial += 1;
+        let serial = self.serial;
+        match step {
+            Step::Append {
+                at,
+                count,
+                size,
+                next_epoch,
+            } => {
+                let Some((tp, log)) = self.log(*at) else {
+                    return Ok(());
+                };
+                let epoch = log
+                    .last_epoch()
+                    .map_or(0, |last| last.get() + i32::from(*next_epoch));
+                let bytes = batch(serial, *count, *size);
+                log.append(LeaderEpoch(epoch), &produced(&bytes))?;
+                self.did(tp, |model| model.append(epoch, &bytes));
+            }
+            Step::Follow {
+                at,
+                batches,
+                size,
+                next_epoch,
+            } => {
+                let Some((tp, log)) = self.log(*at) else {
+                    return Ok(());
+                };
+                let (mut end, mut all) = (log.written_end().get(), Vec::new());
+                let first = log.last_epoch().map_or(0, LeaderEpoch::get);
+                let parts: Vec<(i32, Bytes)> = (0..*batches)
+                    .map(|at| {
+                        (
+                            first + i32::from(*next_epoch && at > 1),
+                            batch(serial, 2, *size),
+                        )
+                    })
+                    .collect();
+                for (epoch, bytes) in &parts {
+                    all.extend_from_slice(&stored(bytes, end, *epoch));
+                    end += 2;
+                }
+                log.append_as_follower(&all.into())?;
+                self.did(tp, |model| {
+                    parts
+                        .iter()
+                        .for_each(|(epoch, bytes)| model.append(*epoch, bytes));
+                });
+            }
+            Step::Truncate { at, to } => {
+                let Some((tp, log)) = self.log(*at) else {
+                    return Ok(());
+                };
+                let (start, end) = (log.log_start().get(), log.written_end().get());
+                let to = start + to.index((end - start + 2) as usize) as i64;
+                log.truncate(Offset(to))?;
+                self.did(tp, |model| model.truncate(to));
+            }
+            Step::LogStart { at, to } => {
+                let Some((tp, log)) = self.log(*at) else {
+                    return Ok(());
+                };
+                let to = to.index((log.written_end().get() + 3) as usize) as i64;
+                log.advance_log_start(Offset(to))?;
+                self.did(tp, |model| model.advance_log_start(to));
+            }
+            Step::Restart { at, skip } => {
+                let Some((tp, log)) = self.log(*at) else {
+                    return Ok(());
+                };
+                let to = log.written_end().get() + skip;
+                log.restart_at(Offset(to))?;
+                self.did(tp, |model| model.restart_at(to));
+            }
+            Step::Delete { at } => {
+                let Some((tp, _)) = self.log(*at) else {
+                    return Ok(());
+                };
+                self.store.delete_topic(tp.topic)?;
+                self.logs.retain(|held, _| held.topic != tp.topic);
+                let mut world = self.now().clone();
+                world.logs.retain(|held, _| held.topic != tp.topic);
+                world.deleted.insert(tp.topic.0.as_u128());
+                self.history.push(world);
+            }
+            Step::Checkpoint => self.store.checkpoint()?,
+            Step::Commit => self.commit(),
+            Step::GiveBack { at } => {
+                let given = partitions().nth(*at).and_then(|tp| self.logs.remove(&tp));
+                drop(given);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        while self.store.commit_pending() {}
+        if !self.failed() {
+            self.held = self.history.len() - 1;
+            let behind =
+                |log: &&PartitionLog| !log.is_settled() || log.held_end() != log.written_end();
+            assert_eq!(
+                self.logs
+                    .values()
+                    .find(behind)
+                    .map(|log| format!("{log:?}")),
+                None
+            );
+        }
+    }
+}
+
+/// What one partition holds: start, end, bytes.
+type Held = (i64, i64, Vec<u8>);
+
+fn held_by(store: &LogStore, page: usize) -> BTreeMap<TopicPartition, Option<Held>> {
+    let look = |tp| {
+        let log = store.partition(tp, Arc::new(|| {})).ok()?;
+        let (start, end) = (log.log_start().get(), log.written_end().get());
+        assert_eq!(log.held_end().get(), end, "what was recovered is held");
+        Some((start, end, read_all(&log.snapshot(), page)))
+    };
+    partitions().map(|tp| (tp, look(tp))).collect()
+}
+
+fn expected(world: &World) -> BTreeMap<TopicPartition, Option<Held>> {
+    let look = |tp: TopicPartition| {
+        if world.deleted.contains(&tp.topic.0.as_u128()) {
+            return None;
+        }
+        let log = world.logs.get(&tp).cloned().unwrap_or_default();
+        Some((log.log_start, log.end, log.bytes()))
+    };
+    partitions().map(|tp| (tp, look(tp))).collect()
+}
+
+/// How a store's life ends.
+#[derive(Clone, Debug)]
+struct End {
+    fuse: Option<u64>,
+    crash: Crash,
+    /// The disk also dies in the middle of the recovery that follows.
+    fuse_at_open: Option<u64>,
+    clean: bool,
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let crash = prop_oneof![
+        1 => Just(Crash::LoseUnsynced),
+        1 => Just(Crash::KeepUnsynced),
+        3 => Just(Crash::TearUnsynced),
+    ];
+    let fuse = prop::option::of(1..40u64);
+    let fuse_at_open = prop::option::weighted(0.3, 1..4u64);
+    (fuse, crash, fuse_at_open, prop::bool::weighted(0.2)).prop_map(
+        |(fuse, crash, fuse_at_open, clean)| End {
+            fuse,
+            crash,
+            fuse_at_open,
+            clean,
+        },
+    )
+}
+
+/// One life of a store; what it was after each operation, the last one that is held, and whether
+/// it ended cleanly.
+fn live(mut run: Run, steps: &[Step], end: &End) -> (Vec<World>, usize, bool) {
+    if let Some(fuse) = end.fuse {
+        run.disk.blow_fuse_after(fuse);
+    }
+    for step in steps {
+        match run.step(step) {
+            Ok(()) => {}
+            Err(AppendError::Closed { .. }) if run.failed() => break,
+            Err(error) => panic!("{step:?}: {error}"),
+        }
+    }
+    for (tp, log) in &run.logs {
+        assert_like(
+            log,
+            run.now().logs.get(tp).unwrap_or(&Default::default()),
+            1000,
+        );
+    }
+    run.logs.clear();
+    let closed = end.clean && !run.failed() && run.store.close(BrokerEpoch(1)).is_ok();
+    if closed {
+        run.held = run.history.len() - 1;
+    }
+    (run.history, run.held, closed)
+}
+
+fn reopen(disk: &MemoryStorage, settings: &LogConfig, end: &End, rng: &mut ChaCha8Rng) -> LogStore {
+    disk.crash(end.crash, rng);
+    if let Some(fuse) = end.fuse_at_open {
+        disk.blow_fuse_after(fuse);
+        match open(disk, settings.clone()) {
+            Ok(_) => {}
+            Err(OpenError::Io { .. }) if disk.is_dead() => {}
+            Err(error) => panic!("{error}"),
+        }
+        disk.crash(end.crash, rng);
+    }
+    match open(disk, settings.clone()) {
+        Ok((store, _)) => store,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn lives(durability: Durability, roll: u64, seed: u64, lives: &[(Vec<Step>, End)]) {
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+    let disk = MemoryStorage::new();
+    let settings = LogConfig {
+        durability,
+        // Small, so that recent batches come from files too.
+        cache_bytes: 3000,
+        ..config(roll)
+    };
+    let mut world = World::default();
+    for (steps, end) in lives {
+        let run = Run::start(&disk, &settings, world).expect("a crashed log opens");
+        let (history, held, closed) = live(run, steps, end);
+        let found = held_by(&reopen(&disk, &settings, end, rng), 1000);
+        let kept = durability == Durability::Fsync || end.crash == Crash::KeepUnsynced;
+        let held = if kept || closed { held } else { 0 };
+        let at = (held..history.len())
+            .rev()
+            .find(|at| expected(&history[*at]) == found);
+        let at = at.unwrap_or_else(|| {
+            let older = (0..held).find(|at| expected(&history[*at]) == found);
+            panic!(
+                "of {} states {held} was held; recovered: {older:?}",
+                history.len()
+            )
+        });
+        world = history[at].clone();
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(192))]
+
+    #[test]
+    fn nothing_held_is_lost_in_fsync_mode(
+        seed in any::<u64>(),
+        roll in prop_oneof![Just(300u64), Just(4096), Just(100_000), Just(8 << 20)],
+        all in prop::collection::vec((prop::collection::vec(step(), 1..40), end()), 1..4),
+    ) {
+        lives(Durability::Fsync, roll, seed, &all);
+    }
+
+    #[test]
+    fn the_log_is_a_prefix_in_replicated_mode(
+        seed in any::<u64>(),
+        roll in prop_oneof![Just(300u64), Just(4096), Just(100_000)],
+        all in prop::collection::vec((prop::collection::vec(step(), 1..40), end()), 1..4),
+    ) {
+        lives(Durability::Replicated, roll, seed, &all);
+    }
+}
+
+#[test]
+fn a_failed_fsync_ends_the_log_and_acknowledges_nothing() {
+    let disk = MemoryStorage::new();
+    let mut run = Run::start(&disk, &config(4096), World::default()).unwrap();
+    run.step(&Step::Append {
+        at: 0,
+        count: 1,
+        size: 10,
+        next_epoch: false,
+    })
+    .unwrap();
+    run.commit();
+    run.step(&Step::Append {
+        at: 0,
+        count: 1,
+        size: 10,
+        next_epoch: false,
+    })
+    .unwrap();
+    disk.fail_next_datasync();
+    run.commit();
+    assert!(run.failed());
+    run.commit();
+    let (_, log) = run.log(0).unwrap();
+    assert_eq!((log.held_end(), log.written_end()), (Offset(1), Offset(2)));
+    assert!(!log.is_settled());
+    assert_eq!(
+        read_all(&log.snapshot(), 100).len(),
+        2 * batch(1, 1, 10).len(),
+        "reads go on"
+    );
+    let refused = log
+        .append(LeaderEpoch(0), &produced(&batch(1, 1, 10)))
+        .unwrap_err();
+    assert_eq!(refused.code(), 56);
+    run.logs.clear();
+    assert!(run.store.close(BrokerEpoch(1)).is_err());
+    assert_eq!(
+        run.fatal.lock().unwrap().len(),
+        1,
+        "told once, never tried again"
+    );
+    drop(run);
+    disk.crash(Crash::LoseUnsynced, &mut ChaCha8Rng::seed_from_u64(1));
+    let (store, _) = open(&disk, config(4096)).unwrap();
+    assert_eq!(store.clean_shutdown(), None);
+    assert_eq!(take(&store, tp(1, 0)).written_end(), Offset(1));
+}
