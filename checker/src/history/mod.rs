@@ -6,9 +6,11 @@
 //!
 //! Reading order: [`Op`], [`Run`] and [`Record`], then [`events`].
 
+mod build;
 pub mod events;
 mod key;
 mod op;
+pub mod read;
 mod value;
 
 pub use events::{
@@ -24,6 +26,19 @@ use serde_json::{Map, Value as Json};
 
 /// No [`Detail`] stands beside an operation.
 pub(crate) const NO_DETAIL: u32 = u32::MAX;
+
+/// How many events of each `type` there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Invocations.
+    pub invoke: u64,
+    /// Completions that happened.
+    pub ok: u64,
+    /// Completions that certainly did not happen.
+    pub fail: u64,
+    /// Completions that may have happened.
+    pub info: u64,
+}
 
 /// Everything that a history file says.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +68,8 @@ pub struct History {
     pub unknown_functions: BTreeMap<String, u64>,
     /// Number of events (lines) read.
     pub events: u32,
+    /// The same by type.
+    pub totals: Totals,
     /// The last line was half-written: everything before it counts.
     pub truncated: bool,
 }

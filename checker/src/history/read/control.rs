@@ -1,0 +1,225 @@
+//! Values of the operations that carry no messages: samples, passes, audits, faults, settings.
+
+use serde_json::{Map, Value as Json};
+
+use crate::history::build::Builder;
+use crate::history::events::{AuditRecord, Step};
+use crate::history::{KeyId, Value};
+
+use super::micro_op::key;
+use super::scan::{Scan, Scanner, Within};
+
+/// One key's part of a `list-offsets` value.
+pub struct SampleValue {
+    pub key: KeyId,
+    pub log_start: Option<i64>,
+    pub last_stable: Option<i64>,
+    pub high_watermark: Option<i64>,
+    pub leader: Option<i64>,
+    pub epoch: Option<i64>,
+    pub asked: Option<i64>,
+}
+
+/// One key's part of an `audit` value.
+pub struct AuditValue {
+    pub key: KeyId,
+    pub broker: i64,
+    pub high_watermark: Option<i64>,
+    pub records: Vec<AuditRecord>,
+}
+
+/// One member of an object whose names are keys.
+fn by_key(
+    builder: &mut Builder,
+    scanner: &mut Scanner,
+    mut member: impl FnMut(&mut Builder, &mut Scanner, KeyId) -> Scan<()>,
+) -> Scan<()> {
+    if scanner.null()? {
+        return Ok(());
+    }
+    scanner.expect(b'{', "an object by key")?;
+    if scanner.eat(b'}') {
+        return Ok(());
+    }
+    loop {
+        let key = key(builder, scanner)?;
+        scanner.expect(b':', "`:`")?;
+        if let Err(fault) = member(builder, scanner, key) {
+            return Err(fault).within(builder.history.keys.name(key));
+        }
+        if !scanner.more(b'}', "`,` or `}`")? {
+            return Ok(());
+        }
+    }
+}
+
+/// `{key: {"log-start", "lso", "high-watermark", "leader", "epoch", "asked"}}`.
+pub(super) fn samples(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<SampleValue>> {
+    let mut samples = Vec::new();
+    by_key(builder, scanner, |_, scanner, key| {
+        let start = scanner.clone();
+        let answer = scanner.json()?;
+        let Json::Object(answer) = answer else {
+            return if answer.is_null() {
+                Ok(())
+            } else {
+                start.fault("an object")
+            };
+        };
+        let field = |name: &str| integer_or_null(&answer, name, &start);
+        samples.push(SampleValue {
+            key,
+            log_start: field("log-start")?,
+            last_stable: field("lso")?,
+            high_watermark: field("high-watermark")?,
+            leader: field("leader")?,
+            epoch: field("epoch")?,
+            asked: field("asked")?,
+        });
+        Ok(())
+    })?;
+    Ok(samples)
+}
+
+fn integer_or_null(answer: &Map<String, Json>, name: &str, start: &Scanner) -> Scan<Option<i64>> {
+    match answer.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(value) => match value.as_i64() {
+            Some(integer) => Ok(Some(integer)),
+            None => start.fault("an integer or null").within(name),
+        },
+    }
+}
+
+/// `{key: [from, to]}`.
+pub(super) fn ranges(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<(KeyId, i64, i64)>> {
+    let mut ranges = Vec::new();
+    by_key(builder, scanner, |_, scanner, key| {
+        scanner.expect(b'[', "[from, to]")?;
+        let from = scanner.integer().within("from")?;
+        scanner.expect(b',', "`,`")?;
+        let to = scanner.integer().within("to")?;
+        scanner.expect(b']', "`]`")?;
+        ranges.push((key, from, to));
+        Ok(())
+    })?;
+    Ok(ranges)
+}
+
+/// `{key: {"broker", "high-watermark", "records": [[offset, epoch, v], ...]}}`.
+pub(super) fn audits(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<AuditValue>> {
+    let mut audits = Vec::new();
+    by_key(builder, scanner, |builder, scanner, key| {
+        scanner.expect(
+            b'{',
+            "an object with `broker`, `high-watermark` and `records`",
+        )?;
+        let mut audit = AuditValue {
+            key,
+            broker: -1,
+            high_watermark: None,
+            records: Vec::new(),
+        };
+        let mut broker = None;
+        loop {
+            let name = scanner.raw_text()?.0;
+            scanner.expect(b':', "`:`")?;
+            match name {
+                b"broker" => broker = Some(scanner.integer().within("broker")?),
+                b"high-watermark" => audit.high_watermark = integer(scanner, "high-watermark")?,
+                b"records" => audit_records(builder, scanner, &mut audit).within("records")?,
+                _ => scanner.skip()?,
+            }
+            if !scanner.more(b'}', "`,` or `}`")? {
+                break;
+            }
+        }
+        match broker {
+            Some(broker) => audit.broker = broker,
+            None => return scanner.fault("an integer").within("broker"),
+        }
+        audits.push(audit);
+        Ok(())
+    })?;
+    Ok(audits)
+}
+
+fn integer(scanner: &mut Scanner, field: &str) -> Scan<Option<i64>> {
+    if scanner.null()? {
+        Ok(None)
+    } else {
+        scanner.integer().within(field).map(Some)
+    }
+}
+
+fn audit_records(builder: &mut Builder, scanner: &mut Scanner, audit: &mut AuditValue) -> Scan<()> {
+    scanner.expect(b'[', "a list of [offset, epoch, value]")?;
+    if scanner.eat(b']') {
+        return Ok(());
+    }
+    loop {
+        let record = audit_record(builder, scanner).within_item(audit.records.len())?;
+        audit.records.push(record);
+        if !scanner.more(b']', "`,` or `]`")? {
+            return Ok(());
+        }
+    }
+}
+
+fn audit_record(builder: &mut Builder, scanner: &mut Scanner) -> Scan<AuditRecord> {
+    scanner.expect(b'[', "[offset, epoch, value]")?;
+    let offset = scanner.integer().within("offset")?;
+    scanner.expect(b',', "`,`")?;
+    let epoch = integer(scanner, "epoch")?.unwrap_or(-1);
+    scanner.expect(b',', "`,`")?;
+    let value = match scanner.try_integer() {
+        Some(integer) => builder.history.values.integer(integer),
+        None => match scanner.scalar()? {
+            Json::Null => Value::NULL,
+            scalar => builder.history.values.scalar(scalar),
+        },
+    };
+    while scanner.more(b']', "`,` or `]`")? {
+        scanner.skip()?;
+    }
+    Ok(AuditRecord {
+        offset,
+        epoch,
+        value,
+    })
+}
+
+/// What a nemesis operation says of itself: fault, instance, step. Operations of other nemeses
+/// (imported histories) have none of it.
+pub(super) fn nemesis_step(value: &Json) -> Option<(String, String, Step)> {
+    let step = match value.get("step")?.as_str()? {
+        "asked" => Step::Asked,
+        "effective" => Step::Effective,
+        "healed" => Step::Healed,
+        "verified" => Step::Verified,
+        _ => Step::Other,
+    };
+    let text = |name: &str| match value.get(name) {
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    Some((text("fault"), text("id"), step))
+}
+
+/// `{"group": g, "offsets": {key: offset}}`.
+pub(super) fn group_offsets(
+    builder: &mut Builder,
+    value: &Json,
+) -> Option<(String, Vec<(KeyId, Option<i64>)>)> {
+    let group = value.get("group")?;
+    let group = group
+        .as_str()
+        .map_or_else(|| group.to_string(), str::to_owned);
+    let offsets = value.get("offsets")?.as_object()?;
+    let offsets = offsets
+        .iter()
+        .map(|(name, offset)| (builder.history.keys.intern(name), offset.as_i64()))
+        .collect();
+    Some((group, offsets))
+}
