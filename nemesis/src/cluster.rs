@@ -67,6 +67,10 @@ pub trait Cluster: Send + Sync {
     /// The ports of the listeners on each node.
     fn ports(&self) -> Ports;
 
+    /// Something that a live broker answers, and on which listener (`GET /healthz`). Tells a
+    /// process that runs from one whose kernel accepts on its behalf.
+    fn question(&self) -> (Listener, String);
+
     /// The addresses from which clients outside appear to a node.
     fn client_addresses(&self) -> Vec<Ipv4Addr>;
 

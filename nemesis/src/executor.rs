@@ -5,19 +5,30 @@
 //! run ends as a failure of the infrastructure. A role that nobody holds is a fault `skipped`,
 //! which is told as such.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::effect::{Effect, Failure, Field, Resolved};
 use crate::fault::Fault;
+use crate::journal::{Journal, Lease, unix_ms};
 use crate::node::NodeId;
 use crate::roles::Roles;
 use crate::schedule::Schedule;
+
+/// For how long a role may be vacant before a fault aimed at it is given up.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(8);
+const RESOLVE_PAUSE: Duration = Duration::from_millis(200);
+/// How much longer than the fault its lease runs: applying, measuring, healing.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
 /// The steps of one fault. `healed` and `verified` always follow `effective`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,6 +143,7 @@ pub struct Execution {
 }
 
 /// Everything an execution works on.
+#[derive(Clone)]
 pub struct Executor {
     /// The runtime.
     pub cluster: Arc<dyn Cluster>,
@@ -140,23 +152,313 @@ pub struct Executor {
     /// Who hears of the steps.
     pub observer: Arc<dyn Observer>,
     /// Where leases are written down.
-    pub journal: Arc<crate::journal::Journal>,
+    pub journal: Arc<Journal>,
 }
 
 impl Executor {
     /// Carries out a schedule whose main phase began at `start`. When `stop` turns true the
     /// current faults are healed at once and no more begin. Returns after the last healing was
     /// measured.
+    ///
+    /// A fault waits for those that should have ended before it: on a slow machine faults come
+    /// later than scheduled, never on top of each other.
     pub async fn run(
         &self,
         schedule: &Schedule,
         start: Instant,
         stop: watch::Receiver<bool>,
     ) -> Execution {
-        let _ = (schedule, start, stop);
-        Execution {
+        let (halt, halted) = watch::channel(false);
+        let (done, _) = watch::channel(BTreeSet::new());
+        let done = Arc::new(done);
+        let mut tasks = JoinSet::new();
+        for fault in &schedule.faults {
+            let ends = |other: &&Fault| other.at_ms + other.for_ms <= fault.at_ms;
+            let before = schedule.faults.iter().filter(ends).map(|f| f.id);
+            let course = Course {
+                executor: self.clone(),
+                fault: fault.clone(),
+                tag: format!("f{}", fault.id),
+                start,
+                halt: Halt {
+                    asked: stop.clone(),
+                    failed: halted.clone(),
+                },
+                before: before.collect(),
+                done: done.clone(),
+                told: BTreeMap::new(),
+                measured: Map::new(),
+            };
+            tasks.spawn(course.run());
+        }
+        let mut execution = Execution {
             faults: Vec::new(),
             error: None,
+        };
+        while let Some(ended) = tasks.join_next().await {
+            let (executed, error) = match ended {
+                Ok(outcome) => outcome,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            };
+            execution.faults.extend(executed);
+            if let Some(error) = error {
+                // The others heal and end.
+                let _ = halt.send(true);
+                execution.error.get_or_insert(error);
+            }
+        }
+        execution.faults.sort_by_key(|executed| executed.fault.id);
+        execution
+    }
+}
+
+/// Either reason to end early.
+#[derive(Clone)]
+struct Halt {
+    asked: watch::Receiver<bool>,
+    failed: watch::Receiver<bool>,
+}
+
+impl Halt {
+    fn now(&self) -> bool {
+        *self.asked.borrow() || *self.failed.borrow()
+    }
+
+    /// Sleeps until then; false if it was cut short.
+    async fn sleep_until(&mut self, until: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = turns_true(&mut self.asked) => false,
+            () = turns_true(&mut self.failed) => false,
+            () = sleep_until(until) => true,
         }
     }
 }
+
+/// Never, if the sender is gone: nobody is left to change it.
+async fn turns_true(value: &mut watch::Receiver<bool>) {
+    if value.wait_for(|value| *value).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One fault on its way through its steps.
+struct Course {
+    executor: Executor,
+    fault: Fault,
+    tag: String,
+    start: Instant,
+    halt: Halt,
+    /// Faults that must be over first.
+    before: BTreeSet<u32>,
+    done: Arc<watch::Sender<BTreeSet<u32>>>,
+    told: BTreeMap<StepKind, u64>,
+    measured: Map<String, Value>,
+}
+
+/// What came of one fault: nothing if it was never asked for.
+type Outcome = (Option<ExecutedFault>, Option<NemesisError>);
+
+impl Course {
+    async fn run(mut self) -> Outcome {
+        let outcome = self.steps().await;
+        let id = self.fault.id;
+        self.done.send_modify(|done| {
+            done.insert(id);
+        });
+        outcome
+    }
+
+    async fn steps(&mut self) -> Outcome {
+        if !self.due().await {
+            return (None, None);
+        }
+        let field = Field {
+            cluster: self.executor.cluster.clone(),
+            roles: self.executor.roles.clone(),
+        };
+        let Some(resolved) = self.resolve(&field).await else {
+            if self.halt.now() {
+                return (None, None);
+            }
+            let why = format!(
+                "no {} within {} s",
+                self.fault.action.describe(),
+                RESOLVE_LIMIT.as_secs()
+            );
+            let about = Map::from_iter([("why".to_owned(), json!(why))]);
+            self.tell(StepKind::Skipped, &[], &about, None);
+            return (Some(self.executed(Vec::new(), Some(why))), None);
+        };
+        let error = self.carry_out(&field, &resolved).await.err();
+        (Some(self.executed(resolved.targets, None)), error)
+    }
+
+    /// Waits for its time and for earlier faults; false if the run ends first.
+    async fn due(&mut self) -> bool {
+        let at = self.start + Duration::from_millis(self.fault.at_ms);
+        if !self.halt.sleep_until(at).await {
+            return false;
+        }
+        let mut done = self.done.subscribe();
+        let before = self.before.clone();
+        // The sender is ours, so waiting cannot fail.
+        let _ = done.wait_for(|done| done.is_superset(&before)).await;
+        !self.halt.now()
+    }
+
+    async fn resolve(&mut self, field: &Field) -> Option<Resolved> {
+        let deadline = Instant::now() + RESOLVE_LIMIT;
+        loop {
+            if let Some(resolved) = field.resolve(&self.fault, &self.tag).await {
+                return Some(resolved);
+            }
+            let again = Instant::now() + RESOLVE_PAUSE;
+            if again > deadline || !self.halt.sleep_until(again).await {
+                return None;
+            }
+        }
+    }
+
+    /// From the lease to its release. However it ends, the fault has been taken back, or the
+    /// error says that it could not be.
+    async fn carry_out(&mut self, field: &Field, resolved: &Resolved) -> Result<(), NemesisError> {
+        let Resolved {
+            targets,
+            about,
+            effect,
+        } = resolved;
+        let journal = self.executor.journal.clone();
+        let unwritten = |source| NemesisError::Journal {
+            path: journal.path().to_owned(),
+            source,
+        };
+        journal
+            .lease(&self.lease(effect.as_ref()))
+            .map_err(unwritten)?;
+        self.tell(StepKind::Asked, targets, about, None);
+        let applied = self.apply(field, effect.as_ref()).await;
+        if let Ok(measured) = &applied {
+            self.tell(StepKind::Effective, targets, about, Some(measured));
+            let until = Instant::now() + Duration::from_millis(self.fault.for_ms);
+            self.halt.sleep_until(until).await;
+        }
+        effect.undo(field).await.map_err(|f| self.not_healed(f))?;
+        self.tell(StepKind::Healed, targets, about, None);
+        let gone = field.until_gone(effect.as_ref()).await;
+        let gone = gone.map_err(|failure| self.not_healed(failure))?;
+        self.tell(StepKind::Verified, targets, about, Some(&gone));
+        journal.release(self.fault.id).map_err(unwritten)?;
+        applied.map(|_| ())
+    }
+
+    async fn apply(&self, field: &Field, effect: &dyn Effect) -> Result<Value, NemesisError> {
+        let applied = effect.apply(field).await;
+        applied.map_err(|failure| self.no_effect(failure))?;
+        let mut measured = effect.bites(field).await;
+        if matches!(measured, Err(Failure::Measured(_))) {
+            // Once more: what is installed now may have met a packet that was under way.
+            measured = effect.bites(field).await;
+        }
+        measured.map_err(|failure| self.no_effect(failure))
+    }
+
+    fn lease(&self, effect: &dyn Effect) -> Lease {
+        let lasting = self.fault.for_ms + LEASE_MARGIN.as_millis() as u64;
+        Lease {
+            fault: self.fault.id,
+            kind: self.kind().to_owned(),
+            nodes: effect.nodes(),
+            tag: self.tag.clone(),
+            deadline_ms: unix_ms() + lasting,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        self.fault.action.kind().name()
+    }
+
+    fn tell(
+        &mut self,
+        kind: StepKind,
+        targets: &[NodeId],
+        about: &Map<String, Value>,
+        measured: Option<&Value>,
+    ) {
+        let since = self.start.elapsed().as_millis() as u64;
+        self.told.insert(kind, since);
+        let mut value = Map::from_iter([
+            ("fault".to_owned(), json!(self.kind())),
+            ("id".to_owned(), json!(self.fault.id)),
+            ("step".to_owned(), json!(kind)),
+            ("targets".to_owned(), json!(targets)),
+        ]);
+        value.extend(about.clone());
+        if let Some(measured) = measured {
+            value.insert("measured".to_owned(), measured.clone());
+            let name = if kind == StepKind::Effective {
+                "effective"
+            } else {
+                "verified"
+            };
+            self.measured.insert(name.to_owned(), measured.clone());
+        }
+        if kind == StepKind::Asked {
+            self.measured.insert("about".to_owned(), json!(about));
+        }
+        self.executor.observer.step(&Step {
+            fault: self.fault.clone(),
+            kind,
+            targets: targets.to_vec(),
+            value: Value::Object(value),
+        });
+    }
+
+    fn executed(&self, targets: Vec<NodeId>, skipped: Option<String>) -> ExecutedFault {
+        let at = |kind| self.told.get(&kind).copied();
+        ExecutedFault {
+            fault: self.fault.clone(),
+            targets,
+            asked_ms: at(StepKind::Asked),
+            effective_ms: at(StepKind::Effective),
+            healed_ms: at(StepKind::Healed),
+            verified_ms: at(StepKind::Verified),
+            skipped,
+            measured: Value::Object(self.measured.clone()),
+        }
+    }
+
+    fn no_effect(&self, failure: Failure) -> NemesisError {
+        match failure {
+            Failure::Cluster(source) => self.by_runtime(source),
+            Failure::Measured(why) => NemesisError::NoEffect {
+                id: self.fault.id,
+                fault: self.kind().to_owned(),
+                why,
+            },
+        }
+    }
+
+    fn not_healed(&self, failure: Failure) -> NemesisError {
+        match failure {
+            Failure::Cluster(source) => self.by_runtime(source),
+            Failure::Measured(why) => NemesisError::NotHealed {
+                id: self.fault.id,
+                fault: self.kind().to_owned(),
+                why,
+            },
+        }
+    }
+
+    fn by_runtime(&self, source: ClusterError) -> NemesisError {
+        NemesisError::Cluster {
+            id: self.fault.id,
+            fault: self.kind().to_owned(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "executor_test.rs"]
+mod tests;

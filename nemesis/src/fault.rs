@@ -141,6 +141,55 @@ pub enum Shape {
     },
 }
 
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |nodes: &[NodeId], between: &str| {
+            let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+            names.join(between)
+        };
+        match self {
+            Self::Isolate { target } => write!(f, "isolate {target}"),
+            Self::Halves { side } => write!(f, "{} | the others", names(side, " ")),
+            Self::Bridge { order } => write!(f, "bridge {}", names(order, " - ")),
+            Self::Ring { order } => write!(f, "majorities ring {}", names(order, " > ")),
+        }
+    }
+}
+
+impl Shape {
+    /// The links that it cuts, as (from, to): `to` no longer hears `from`. `isolated` is who has
+    /// the role that an isolation is aimed at.
+    pub fn deaf(&self, nodes: &[NodeId], isolated: Option<NodeId>) -> Vec<(NodeId, NodeId)> {
+        let cut = |from: NodeId, to: NodeId| match self {
+            Self::Isolate { .. } => (Some(from) == isolated) != (Some(to) == isolated),
+            Self::Halves { side } => side.contains(&from) != side.contains(&to),
+            Self::Bridge { order } => {
+                let middle = order.len() / 2;
+                let place = |node| order.iter().position(|n| *n == node);
+                match (place(from), place(to)) {
+                    (Some(a), Some(b)) => (a < middle && b > middle) || (b < middle && a > middle),
+                    _ => false,
+                }
+            }
+            Self::Ring { order } => {
+                let count = order.len();
+                let place = |node| order.iter().position(|n| *n == node);
+                match (place(from), place(to)) {
+                    // `to` hears the next `count / 2` after itself.
+                    (Some(a), Some(b)) => (a + count - b) % count > count / 2,
+                    _ => false,
+                }
+            }
+        };
+        let mut links = Vec::new();
+        for from in nodes {
+            let others = nodes.iter().filter(|to| *to != from && cut(*from, **to));
+            links.extend(others.map(|to| (*from, *to)));
+        }
+        links
+    }
+}
+
 /// A fault's work, told in terms of roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -207,6 +256,36 @@ impl Action {
         }
     }
 
+    /// In words, without its kind: `isolate the leader of partition 3; spares controller`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Partition {
+                shape,
+                spares,
+                clients,
+            } => {
+                let mut text = shape.to_string();
+                if !spares.is_empty() {
+                    let spares: Vec<&str> = spares.iter().map(|l| l.name()).collect();
+                    text.push_str("; spares the port of ");
+                    text.push_str(&spares.join(", "));
+                }
+                if *clients {
+                    text.push_str("; clients too");
+                }
+                text
+            }
+            Self::Kill { target } | Self::Pause { target } => target.to_string(),
+            Self::DelayWatermark {
+                target,
+                inbound_ms,
+                outbound_ms,
+            } => format!(
+                "replication port of {target}: {inbound_ms} ms inbound, {outbound_ms} ms outbound"
+            ),
+        }
+    }
+
     /// What the fault must bring about for the run to have tested it; see [`Requirement`].
     pub fn requires(&self) -> Option<Requirement> {
         let Some(Target::Leader { partition }) = self.target() else {
@@ -228,17 +307,29 @@ impl Action {
 /// What must be seen in the history for a fault to count as exercised. A run in which it is not
 /// seen is vacuous, not valid.
 ///
+/// In the history the steps of such a fault carry `"requires": "leader-epoch-change"` beside
+/// `"role": "leader"`, `"partition"` and `"epoch"` (the epoch before the fault).
+///
 /// A fault is *aimed at a leader* when it is: an isolation of a partition's leader from all
 /// brokers with the controller's port included; a kill of it; a pause of it. A cut that spares the
 /// controller's port is not (the ISR shrinks instead, the leader stays), nor is a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Requirement {
     /// The leader epoch of this partition rises between the fault's effect and the end of the run.
     LeaderEpochChange {
         /// Which partition.
         partition: u32,
     },
+}
+
+impl Requirement {
+    /// Its name in the history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeaderEpochChange { .. } => "leader-epoch-change",
+        }
+    }
 }
 
 /// One fault of a schedule.

@@ -19,6 +19,7 @@
 
 pub mod agent;
 pub mod cluster;
+mod effect;
 pub mod executor;
 pub mod fault;
 pub mod journal;

@@ -3,10 +3,37 @@
 //! Nothing of the broker under test goes in, so a broker with a seeded bug meets the very faults
 //! that a correct one met. The same seed and spec give the same bytes on every machine and in
 //! every build (the generator is ChaCha8, and all times are whole milliseconds).
+//!
+//! Faults follow each other with gaps in which the cluster recovers. Each kind asked for comes up
+//! in turn, in an order drawn anew for each round; within a kind, so do its variants, and the
+//! first of them is the one aimed at a leader, so that a short run has one too.
 
+use std::fmt::Write;
+
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Action, Fault, FaultKind, Shape, Target};
+use crate::node::{Listener, NodeId};
+
+/// Quiet before the first fault, so that leaders are in office and producers are under way.
+const LEAD_IN_MS: std::ops::RangeInclusive<u64> = 1_500..=2_500;
+/// Between the end of a fault and the next: measuring that it is gone, and recovery.
+const GAP_MS: std::ops::RangeInclusive<u64> = 3_500..=5_000;
+/// A fault that leaves leaders in office.
+const HOLD_MS: std::ops::RangeInclusive<u64> = 4_000..=7_000;
+/// A fault that must bring about an election. The slowest takes the Raft leader too: 1-2 s for an
+/// election there, then a broker session of 1.5 s begun anew.
+const HOLD_ELECTION_MS: std::ops::RangeInclusive<u64> = 5_500..=7_500;
+/// A fault shorter than this proves little: none is begun when less is left.
+const HOLD_LEAST_MS: u64 = 2_500;
+/// Quiet after the last fault.
+const TAIL_MS: u64 = 1_000;
+/// Delays of the replication port. The largest is far below `replica.lag.time.max.ms` (5 s), so
+/// that followers stay in sync and acknowledgements wait for them.
+const DELAYS_MS: [u32; 6] = [20, 50, 100, 200, 400, 800];
 
 /// What a schedule is made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +48,38 @@ pub struct ScheduleSpec {
     /// Length of the main phase in milliseconds; all faults begin and end within it.
     pub main_ms: u64,
     /// Partitions cut the clients off as well.
+    #[serde(default)]
     pub clients: bool,
+}
+
+/// A spec that no schedule can be made for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// No node, or no partition, to aim at.
+    #[error("a schedule needs at least one broker and one partition (got {nodes}, {partitions})")]
+    Nobody {
+        /// Brokers asked for.
+        nodes: u32,
+        /// Partitions asked for.
+        partitions: u32,
+    },
+    /// A network between brokers needs two of them.
+    #[error("--nemesis {kind} needs at least two brokers; with --brokers 1 use kill or pause")]
+    TooFewNodes {
+        /// The kind that needs more.
+        kind: FaultKind,
+    },
+    /// Not one fault fits.
+    #[error(
+        "the main phase of {main_ms} ms is too short for a fault: {least_ms} ms are needed; \
+         give --time more, or --nemesis none"
+    )]
+    TooShort {
+        /// The length asked for.
+        main_ms: u64,
+        /// The least that always holds a fault.
+        least_ms: u64,
+    },
 }
 
 /// A list of faults in order of time.
@@ -34,3 +92,303 @@ pub struct Schedule {
     /// The faults, ids counted from 1.
     pub faults: Vec<Fault>,
 }
+
+impl Schedule {
+    /// Draws the schedule of a seed.
+    pub fn generate(seed: u64, spec: &ScheduleSpec) -> Result<Self, SpecError> {
+        check(spec)?;
+        let mut draw = Draw::new(seed, spec);
+        let mut faults = Vec::new();
+        let mut at_ms = draw.rng.random_range(LEAD_IN_MS);
+        while let Some(kind) = draw.kind() {
+            let action = draw.action(kind);
+            let length = if action.requires().is_some() {
+                HOLD_ELECTION_MS
+            } else {
+                HOLD_MS
+            };
+            let left = spec.main_ms.saturating_sub(TAIL_MS + at_ms);
+            let for_ms = draw.rng.random_range(length).min(left);
+            if for_ms < HOLD_LEAST_MS {
+                break;
+            }
+            faults.push(Fault {
+                id: faults.len() as u32 + 1,
+                at_ms,
+                for_ms,
+                action,
+            });
+            at_ms += for_ms + draw.rng.random_range(GAP_MS);
+        }
+        Ok(Self {
+            seed,
+            spec: spec.clone(),
+            faults,
+        })
+    }
+
+    /// The schedule as stored in `schedule.json`: the same bytes for the same schedule.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a schedule is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// The schedule for people, as `--dry-run` prints it: the same bytes for the same schedule.
+    pub fn to_text(&self) -> String {
+        let kinds: Vec<&str> = self.spec.kinds.iter().map(|kind| kind.name()).collect();
+        let kinds = if kinds.is_empty() {
+            "none".to_owned()
+        } else {
+            kinds.join(",")
+        };
+        let mut text = format!(
+            "schedule of seed {}: nemesis {kinds}, {} brokers, {} partitions, {} s\n",
+            self.seed,
+            self.spec.nodes,
+            self.spec.partitions,
+            seconds(self.spec.main_ms),
+        );
+        if self.faults.is_empty() {
+            text.push_str("no faults\n");
+            return text;
+        }
+        text.push_str("  #      at     for  fault            what\n");
+        for fault in &self.faults {
+            let line = writeln!(
+                text,
+                "{:>3} {:>7} {:>7}  {:<16} {}",
+                fault.id,
+                seconds(fault.at_ms),
+                seconds(fault.for_ms),
+                fault.action.kind().name(),
+                fault.action.describe(),
+            );
+            line.expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
+fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
+    if spec.kinds.is_empty() {
+        return Ok(());
+    }
+    if spec.nodes == 0 || spec.partitions == 0 {
+        return Err(SpecError::Nobody {
+            nodes: spec.nodes,
+            partitions: spec.partitions,
+        });
+    }
+    let networked =
+        |kind: &&FaultKind| matches!(**kind, FaultKind::Partition | FaultKind::DelayWatermark);
+    if let Some(kind) = spec.kinds.iter().find(networked)
+        && spec.nodes < 2
+    {
+        return Err(SpecError::TooFewNodes { kind: *kind });
+    }
+    let least_ms = LEAD_IN_MS.end() + HOLD_LEAST_MS + TAIL_MS;
+    if spec.main_ms < least_ms {
+        return Err(SpecError::TooShort {
+            main_ms: spec.main_ms,
+            least_ms,
+        });
+    }
+    Ok(())
+}
+
+/// Cards to draw from in a random order; a new deck is shuffled when the old one is used up.
+struct Deck<T> {
+    all: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Clone> Deck<T> {
+    /// The cards of `first` come off first, in their order; then all of them, shuffled.
+    fn new(all: Vec<T>, first: Vec<T>) -> Self {
+        let left = first.into_iter().rev().collect();
+        Self { all, left }
+    }
+
+    fn draw(&mut self, rng: &mut ChaCha8Rng) -> Option<T> {
+        if self.left.is_empty() {
+            self.left = self.all.clone();
+            self.left.shuffle(rng);
+        }
+        self.left.pop()
+    }
+}
+
+/// Variants of a partition.
+#[derive(Clone, Copy)]
+enum Cut {
+    Leader,
+    LeaderSparingController,
+    Controller,
+    One,
+    Halves,
+    Ring,
+    Bridge,
+}
+
+/// Variants of a target.
+#[derive(Clone, Copy)]
+enum Aim {
+    Leader,
+    Follower,
+    Controller,
+    One,
+}
+
+struct Draw<'a> {
+    rng: ChaCha8Rng,
+    spec: &'a ScheduleSpec,
+    kinds: Deck<FaultKind>,
+    cuts: Deck<Cut>,
+    kills: Deck<Aim>,
+    pauses: Deck<Aim>,
+    delays: Deck<Aim>,
+}
+
+impl<'a> Draw<'a> {
+    fn new(seed: u64, spec: &'a ScheduleSpec) -> Self {
+        let mut kinds = spec.kinds.clone();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut cuts = vec![
+            Cut::Leader,
+            Cut::LeaderSparingController,
+            Cut::Controller,
+            Cut::One,
+            Cut::Halves,
+        ];
+        // Of two nodes, each is the other's whole circle, and nobody is in the middle.
+        if spec.nodes >= 3 {
+            cuts.extend([Cut::Ring, Cut::Bridge]);
+        }
+        let aims = vec![Aim::Leader, Aim::Leader, Aim::Controller, Aim::One];
+        let delays = vec![Aim::Leader, Aim::Leader, Aim::Follower, Aim::One];
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            spec,
+            kinds: Deck::new(kinds, Vec::new()),
+            cuts: Deck::new(cuts, vec![Cut::Leader]),
+            kills: Deck::new(aims.clone(), vec![Aim::Leader]),
+            pauses: Deck::new(aims, vec![Aim::Leader]),
+            delays: Deck::new(delays, vec![Aim::Leader]),
+        }
+    }
+
+    fn kind(&mut self) -> Option<FaultKind> {
+        self.kinds.draw(&mut self.rng)
+    }
+
+    fn action(&mut self, kind: FaultKind) -> Action {
+        const NEVER_EMPTY: &str = "a deck of variants is never empty";
+        match kind {
+            FaultKind::Partition => {
+                let cut = self.cuts.draw(&mut self.rng).expect(NEVER_EMPTY);
+                self.partition(cut)
+            }
+            FaultKind::Kill => {
+                let aim = self.kills.draw(&mut self.rng).expect(NEVER_EMPTY);
+                let target = self.target(aim);
+                Action::Kill { target }
+            }
+            FaultKind::Pause => {
+                let aim = self.pauses.draw(&mut self.rng).expect(NEVER_EMPTY);
+                let target = self.target(aim);
+                Action::Pause { target }
+            }
+            FaultKind::DelayWatermark => {
+                let aim = self.delays.draw(&mut self.rng).expect(NEVER_EMPTY);
+                let target = self.target(aim);
+                let (inbound_ms, outbound_ms) = self.delay();
+                Action::DelayWatermark {
+                    target,
+                    inbound_ms,
+                    outbound_ms,
+                }
+            }
+        }
+    }
+
+    fn partition(&mut self, cut: Cut) -> Action {
+        let shape = match cut {
+            Cut::Leader | Cut::LeaderSparingController => Shape::Isolate {
+                target: self.target(Aim::Leader),
+            },
+            Cut::Controller => Shape::Isolate {
+                target: Target::Controller,
+            },
+            Cut::One => Shape::Isolate {
+                target: self.target(Aim::One),
+            },
+            Cut::Halves => {
+                let mut side = self.order();
+                side.truncate((self.spec.nodes as usize / 2).max(1));
+                side.sort_unstable();
+                Shape::Halves { side }
+            }
+            Cut::Ring => Shape::Ring {
+                order: self.order(),
+            },
+            Cut::Bridge => Shape::Bridge {
+                order: self.order(),
+            },
+        };
+        let spares_controller = match cut {
+            Cut::LeaderSparingController => true,
+            Cut::Leader | Cut::Controller => false,
+            Cut::One | Cut::Halves | Cut::Ring | Cut::Bridge => self.rng.random_ratio(1, 4),
+        };
+        let spares = if spares_controller {
+            vec![Listener::Controller]
+        } else {
+            Vec::new()
+        };
+        Action::Partition {
+            shape,
+            spares,
+            clients: self.spec.clients,
+        }
+    }
+
+    fn target(&mut self, aim: Aim) -> Target {
+        let partition = self.rng.random_range(0..self.spec.partitions);
+        match aim {
+            Aim::Leader => Target::Leader { partition },
+            Aim::Follower => Target::Follower { partition },
+            Aim::Controller => Target::Controller,
+            Aim::One => Target::Node {
+                node: NodeId(self.rng.random_range(1..=self.spec.nodes)),
+            },
+        }
+    }
+
+    /// All nodes in a random order.
+    fn order(&mut self) -> Vec<NodeId> {
+        let mut order: Vec<NodeId> = (1..=self.spec.nodes).map(NodeId).collect();
+        order.shuffle(&mut self.rng);
+        order
+    }
+
+    /// (inbound, outbound), not both zero.
+    fn delay(&mut self) -> (u32, u32) {
+        let mut some = || *DELAYS_MS.choose(&mut self.rng).expect("not empty");
+        let (inbound_ms, outbound_ms) = (some(), some());
+        match self.rng.random_range(0..3) {
+            0 => (inbound_ms, 0),
+            1 => (0, outbound_ms),
+            _ => (inbound_ms, outbound_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_test.rs"]
+mod tests;

@@ -4,6 +4,18 @@
 //! run beside it, does one thing to the kernel's tables and prints one line of JSON, an
 //! [`AgentReply`]. The kernel is the only store of rules: an agent that was killed forgets nothing.
 
+pub mod cli;
+mod delayer;
+pub mod echo;
+pub mod enter;
+pub mod hold;
+pub mod link;
+mod netlink;
+mod nfqueue;
+mod nft;
+mod probe;
+pub mod work;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};

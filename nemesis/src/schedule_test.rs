@@ -1,0 +1,198 @@
+//! A schedule is a pure function of its seed, always well-formed, and never vacuous by design.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fault::Requirement;
+
+fn spec(kinds: &[FaultKind]) -> ScheduleSpec {
+    ScheduleSpec {
+        kinds: kinds.to_vec(),
+        nodes: 3,
+        partitions: 6,
+        main_ms: 35_000,
+        clients: false,
+    }
+}
+
+fn specs() -> impl Strategy<Value = ScheduleSpec> {
+    let kinds = prop::collection::vec(prop::sample::select(FaultKind::ALL.to_vec()), 0..5);
+    (kinds, 2..8u32, 1..20u32, 6_000..200_000u64, any::<bool>()).prop_map(
+        |(kinds, nodes, partitions, main_ms, clients)| ScheduleSpec {
+            kinds,
+            nodes,
+            partitions,
+            main_ms,
+            clients,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn is_a_pure_function_and_reads_back(seed: u64, spec in specs()) {
+        let first = Schedule::generate(seed, &spec).unwrap();
+        let second = Schedule::generate(seed, &spec).unwrap();
+        prop_assert_eq!(first.to_json(), second.to_json());
+        prop_assert_eq!(first.to_text(), second.to_text());
+        let read: Schedule = serde_json::from_str(&first.to_json()).unwrap();
+        prop_assert_eq!(read, first);
+    }
+
+    #[test]
+    fn is_well_formed(seed: u64, spec in specs()) {
+        let schedule = Schedule::generate(seed, &spec).unwrap();
+        prop_assert_eq!(schedule.faults.is_empty(), spec.kinds.is_empty());
+        let mut free_from = 0;
+        for (index, fault) in schedule.faults.iter().enumerate() {
+            prop_assert_eq!(fault.id as usize, index + 1);
+            prop_assert!(fault.at_ms >= free_from, "faults overlap");
+            prop_assert!(fault.for_ms >= HOLD_LEAST_MS);
+            prop_assert!(fault.at_ms + fault.for_ms + TAIL_MS <= spec.main_ms);
+            prop_assert!(spec.kinds.contains(&fault.action.kind()));
+            free_from = fault.at_ms + fault.for_ms + GAP_MS.start();
+        }
+    }
+
+    #[test]
+    fn every_cut_cuts_something_and_only_between_brokers(seed: u64, nodes in 2..8u32) {
+        let mut spec = spec(&[FaultKind::Partition]);
+        spec.nodes = nodes;
+        spec.main_ms = 120_000;
+        let all: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
+        for fault in Schedule::generate(seed, &spec).unwrap().faults {
+            let Action::Partition { shape, .. } = &fault.action else { unreachable!() };
+            let links = shape.deaf(&all, Some(NodeId(1)));
+            prop_assert!(!links.is_empty(), "{shape} cuts nothing");
+            prop_assert!(links.iter().all(|(from, to)| from != to));
+            if !matches!(shape, Shape::Ring { .. }) {
+                let mirrored = |(from, to): &(NodeId, NodeId)| links.contains(&(*to, *from));
+                prop_assert!(links.iter().all(mirrored), "{shape} is one-way");
+            }
+        }
+    }
+}
+
+/// The same seed gives the same faults in every build, on every machine: this text is fixed.
+#[test]
+fn the_schedule_of_a_seed_never_changes() {
+    let mut spec = spec(&FaultKind::ALL);
+    spec.main_ms = 150_000;
+    let schedule = Schedule::generate(42, &spec).unwrap();
+    assert_eq!(schedule.to_text(), include_str!("schedule_seed_42.txt"));
+}
+
+#[test]
+fn a_default_run_has_a_fault_aimed_at_a_leader_of_each_kind_that_can_be() {
+    for kind in [FaultKind::Partition, FaultKind::Kill, FaultKind::Pause] {
+        for seed in 0..200 {
+            let schedule = Schedule::generate(seed, &spec(&[kind])).unwrap();
+            assert!(schedule.faults.len() >= 3, "{}", schedule.to_text());
+            let required = schedule.faults.iter().filter_map(|f| f.action.requires());
+            assert!(required.count() >= 1, "{}", schedule.to_text());
+        }
+    }
+}
+
+#[test]
+fn a_list_of_kinds_brings_each_of_them() {
+    let kinds = [FaultKind::Partition, FaultKind::Kill, FaultKind::Pause];
+    for seed in 0..200 {
+        let schedule = Schedule::generate(seed, &spec(&kinds)).unwrap();
+        let seen: BTreeSet<_> = schedule.faults.iter().map(|f| f.action.kind()).collect();
+        assert_eq!(seen.len(), kinds.len(), "{}", schedule.to_text());
+    }
+}
+
+#[test]
+fn every_variant_of_a_partition_comes_up() {
+    let mut spec = spec(&[FaultKind::Partition]);
+    spec.main_ms = 600_000;
+    let text = Schedule::generate(7, &spec).unwrap().to_text();
+    for part in [
+        "isolate leader",
+        "isolate controller",
+        "isolate node",
+        "| the others",
+        "ring",
+        "bridge",
+        "spares the port of controller",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn only_what_forces_an_election_requires_one() {
+    let target = Target::Leader { partition: 2 };
+    let cut = |spares: &[Listener]| Action::Partition {
+        shape: Shape::Isolate {
+            target: target.clone(),
+        },
+        spares: spares.to_vec(),
+        clients: false,
+    };
+    let required = Some(Requirement::LeaderEpochChange { partition: 2 });
+    assert_eq!(cut(&[]).requires(), required);
+    assert_eq!(cut(&[Listener::Replication]).requires(), required);
+    assert_eq!(cut(&[Listener::Controller]).requires(), None);
+    let kill = |target| Action::Kill { target };
+    assert_eq!(kill(target.clone()).requires(), required);
+    assert_eq!(kill(Target::Controller).requires(), None);
+    assert_eq!(kill(Target::Node { node: NodeId(1) }).requires(), None);
+    let delay = Action::DelayWatermark {
+        target,
+        inbound_ms: 5,
+        outbound_ms: 0,
+    };
+    assert_eq!(delay.requires(), None);
+}
+
+#[test]
+fn a_ring_of_three_leaves_everybody_hearing_one_other() {
+    let order: Vec<NodeId> = [2, 3, 1].map(NodeId).to_vec();
+    let ring = Shape::Ring {
+        order: order.clone(),
+    };
+    let mut links = ring.deaf(&order, None);
+    links.sort_unstable();
+    let pair = |a, b| (NodeId(a), NodeId(b));
+    assert_eq!(links, vec![pair(1, 2), pair(2, 3), pair(3, 1)]);
+}
+
+#[test]
+fn a_bridge_of_three_cuts_the_ends_from_each_other() {
+    let order: Vec<NodeId> = [2, 3, 1].map(NodeId).to_vec();
+    let bridge = Shape::Bridge {
+        order: order.clone(),
+    };
+    let mut links = bridge.deaf(&order, None);
+    links.sort_unstable();
+    assert_eq!(links, vec![(NodeId(1), NodeId(2)), (NodeId(2), NodeId(1))]);
+}
+
+#[test]
+fn refuses_what_cannot_be() {
+    let generate = |change: &dyn Fn(&mut ScheduleSpec)| {
+        let mut spec = spec(&[FaultKind::Partition]);
+        change(&mut spec);
+        Schedule::generate(1, &spec).map(|s| s.faults.len())
+    };
+    assert_eq!(
+        generate(&|s| s.nodes = 1),
+        Err(SpecError::TooFewNodes {
+            kind: FaultKind::Partition
+        })
+    );
+    assert!(matches!(
+        generate(&|s| s.partitions = 0),
+        Err(SpecError::Nobody { .. })
+    ));
+    assert!(matches!(
+        generate(&|s| s.main_ms = 5_999),
+        Err(SpecError::TooShort { .. })
+    ));
+    assert_eq!(generate(&|s| s.kinds.clear()), Ok(0));
+}
