@@ -1,5 +1,7 @@
 //! Words and numbers for people: escaping, durations, counts.
 
+use std::fmt::Write;
+
 /// Text as it may stand in HTML and SVG, between tags or in a quoted attribute.
 ///
 /// Beyond the five characters of markup it makes visible what would act on a terminal or reorder
@@ -19,6 +21,16 @@ pub fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// [`escape`] as the page's template applies it to every expression (`askama.toml` names it).
+#[derive(Clone, Copy, Debug)]
+pub struct Page;
+
+impl askama::filters::Escaper for Page {
+    fn write_escaped_str<W: Write>(&self, mut into: W, text: &str) -> std::fmt::Result {
+        into.write_str(&escape(text))
+    }
 }
 
 /// Text in which nothing acts: control characters and direction overrides become visible.
