@@ -1,0 +1,142 @@
+//! A model of replication: the broker's own pure core (not a copy of it) under every order of
+//! messages, elections and lost answers that the bounds allow.
+//!
+//! Three brokers, one partition, `min.insync.replicas` 2, durability by fsync. The controller is
+//! reduced to what replication sees of it (`controller.rs`); the network delays and reorders, and
+//! what is never delivered is lost. Ghost variables (`ghost.rs`) hold what is true of the whole
+//! cluster: the committed log and what was acknowledged.
+//!
+//! Each safety property carries the numbers of the invariants that it stands for; I2, I3, I10 to
+//! I13 and I17 are also asserted inside the core and stop the model by a panic. `sometimes`
+//! properties guard against a model in which nothing happens.
+
+mod controller;
+mod ghost;
+mod replica;
+mod system;
+
+use broker::chaos::seeded_bug::{BugSet, SeededBug};
+use stateright::{Checker, HasDiscoveries, Model};
+use system::{Bounds, System};
+
+/// Explores everything within `bounds` and fails unless every property holds.
+fn exhaust(bounds: Bounds) -> usize {
+    let checker = System::new(bounds, BugSet::NONE)
+        .checker()
+        .spawn_dfs()
+        .join();
+    checker.assert_properties();
+    println!(
+        "{bounds:?}: {} states, depth {}",
+        checker.unique_state_count(),
+        checker.max_depth()
+    );
+    checker.unique_state_count()
+}
+
+/// With `bug` some safety property must break; the shortest way to it is printed.
+fn finds(bug: SeededBug, bounds: Bounds) {
+    let system = System::new(bounds, BugSet::NONE.with(bug));
+    let found = HasDiscoveries::AnyFailures;
+    let checker = system
+        .checker()
+        .threads(2)
+        .finish_when(found)
+        .spawn_bfs()
+        .join();
+    let broken: Vec<_> = system::SAFETY
+        .iter()
+        .filter_map(|name| Some((name, checker.discovery(name)?)))
+        .collect();
+    let states = checker.unique_state_count();
+    assert!(
+        !broken.is_empty(),
+        "{} escapes the model: {states} states",
+        bug.name()
+    );
+    for (name, path) in broken {
+        let actions = path.into_actions();
+        println!(
+            "{}: {name} breaks after {} steps, {states} states",
+            bug.name(),
+            actions.len()
+        );
+        for action in actions {
+            println!("  {action:?}");
+        }
+    }
+}
+
+#[test]
+fn two_epochs_and_two_records_break_no_invariant() {
+    let states = exhaust(Bounds {
+        records: 2,
+        ..Bounds::SMALL
+    });
+    assert!(
+        states > 100_000,
+        "{states} states: next to nothing was explored"
+    );
+}
+
+#[test]
+fn a_delayed_fetch_or_answer_breaks_no_invariant() {
+    exhaust(Bounds {
+        delayed: 1,
+        ..Bounds::SMALL
+    });
+}
+
+#[test]
+fn a_lost_answer_of_the_controller_breaks_no_invariant() {
+    exhaust(Bounds {
+        lost_replies: 1,
+        ..Bounds::SMALL
+    });
+}
+
+#[test]
+fn three_changes_of_the_isr_break_no_invariant() {
+    exhaust(Bounds {
+        changes: 3,
+        ..Bounds::SMALL
+    });
+}
+
+#[test]
+fn m08_truncate_to_hw_is_found() {
+    finds(SeededBug::TruncateToHw, Bounds::SMALL);
+}
+
+#[test]
+fn m11_no_epoch_fence_is_found() {
+    finds(
+        SeededBug::NoEpochFence,
+        Bounds {
+            epochs: 3,
+            delayed: 1,
+            ..Bounds::SMALL
+        },
+    );
+}
+
+#[test]
+fn m12_zombie_self_isr_is_found() {
+    finds(SeededBug::ZombieSelfIsr, Bounds::SMALL);
+}
+
+#[test]
+fn m13_shrink_before_commit_is_found() {
+    finds(SeededBug::ShrinkBeforeCommit, Bounds::SMALL);
+}
+
+#[test]
+fn m15_expand_without_leso_is_found() {
+    finds(
+        SeededBug::ExpandWithoutLeso,
+        Bounds {
+            third_outside: true,
+            ..Bounds::SMALL
+        },
+    );
+}
