@@ -14,6 +14,10 @@ pub mod handle;
 pub mod image;
 pub mod node;
 pub mod placement;
+pub mod raft_machine;
+pub mod raft_store;
+pub mod raft_types;
 pub mod state;
+pub mod store_writer;
 
 pub use node::{MetaError, MetaMetrics, MetaNode, start};

@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod memory;
+pub mod redb_backend;
 
 use std::io;
 use std::path::Path;
