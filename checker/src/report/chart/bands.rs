@@ -83,8 +83,7 @@ pub fn draw(scene: &mut Scene, time: &Timeline<'_>, plot: &Frame, rows: &[usize]
                 alpha: alpha * 0.42,
                 hatch: None,
             };
-            let number = Some(fault.number);
-            scene.noted(Shape::Rect(frame, fill), note(fault, time.end), number);
+            scene.banded(Shape::Rect(frame, fill), fault.number);
             let strip = Frame {
                 y: top + *row as f64 * STRIP,
                 h: STRIP - 1.0,
@@ -95,7 +94,11 @@ pub fn draw(scene: &mut Scene, time: &Timeline<'_>, plot: &Frame, rows: &[usize]
                 alpha,
                 hatch: hatched.then(|| fault.ink().hatch()),
             };
-            scene.noted(Shape::Rect(strip, fill), note(fault, time.end), number);
+            scene.noted(
+                Shape::Rect(strip, fill),
+                note(fault, time.end),
+                Some(fault.number),
+            );
         }
         edge(scene, time, fault, plot, top + *row as f64 * STRIP);
         label(scene, time, fault, top + *row as f64 * STRIP);
@@ -180,16 +183,7 @@ fn label(scene: &mut Scene, time: &Timeline<'_>, fault: &Fault, top: f64) {
     let Some(text) = fitting.find(|text| words.width(text) <= room) else {
         return;
     };
-    let width = words.width(&text);
     let middle = f64::midpoint(x0, x1);
-    // The words stand on the ground's colour, so that the hatch does not cross them out.
-    let plate = Frame {
-        x: middle - width / 2.0 - 2.0,
-        y: top + 1.5,
-        w: width + 4.0,
-        h: STRIP - 4.0,
-    };
-    scene.timed(Shape::Rect(plate, Fill::plain(Ink::Ground, 0.78)));
     let at = (middle, top + STRIP - 4.5);
-    scene.timed(words.anchored(Anchor::Middle).at(at, text));
+    scene.timed(words.anchored(Anchor::Middle).haloed().at(at, text));
 }

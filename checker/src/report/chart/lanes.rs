@@ -199,19 +199,9 @@ fn bar(chart: &mut Chart<'_>, fault: &Fault, top: f64, end: i64) {
     let Some(text) = fitting.clone().find(|text| words.width(text) <= room) else {
         return;
     };
-    let width = words.width(text);
     let middle = f64::midpoint(x0, x1);
-    let plate = Frame {
-        x: middle - width / 2.0 - 2.5,
-        y: top + 4.0,
-        w: width + 5.0,
-        h: ROW - 8.0,
-    };
-    chart
-        .scene
-        .timed(Shape::Rect(plate, Fill::plain(Ink::Ground, 0.78)));
     let at = (middle, top + ROW / 2.0 + 3.5);
-    let label = words.anchored(Anchor::Middle).at(at, text.clone());
+    let label = words.anchored(Anchor::Middle).haloed().at(at, text.clone());
     chart.scene.timed(label);
 }
 

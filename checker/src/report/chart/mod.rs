@@ -213,16 +213,7 @@ impl<'a> Chart<'a> {
         let plot = self.plot();
         let at = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0 + 4.0);
         let words = Words::SMALL.sized(12.0).anchored(Anchor::Middle);
-        let width = words.width(why);
-        let plate = Frame {
-            x: at.0 - width / 2.0 - 8.0,
-            y: at.1 - 14.0,
-            w: width + 16.0,
-            h: 20.0,
-        };
-        let fill = Fill::plain(Ink::Ground, 0.88);
-        self.scene.fixed(Shape::Rect(plate, fill));
-        self.scene.words(at, why, words);
+        self.scene.words(at, why, words.haloed());
     }
 
     fn axes(&mut self, plot: &Frame) {

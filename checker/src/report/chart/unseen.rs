@@ -166,21 +166,13 @@ fn verdict(chart: &mut Chart<'_>, never: u64, acknowledged: u64) {
         ),
     };
     let words = Words::SMALL.sized(11.5).bold().inked(ink);
-    let width = words.width(&text);
-    let plate = crate::report::scene::Frame {
-        x: plot.right() - width - 12.0,
-        y: plot.y + 5.0,
-        w: width + 8.0,
-        h: 17.0,
-    };
+    let at = (plot.right() - 8.0, plot.y + 17.5);
     chart
         .scene
-        .fixed(Shape::Rect(plate, Fill::plain(Ink::Ground, 0.85)));
-    let at = (plot.right() - 8.0, plot.y + 17.5);
-    chart.scene.words(at, text, words.anchored(Anchor::End));
+        .words(at, text, words.anchored(Anchor::End).haloed());
     if let Some(mark) = mark {
         let end = (plot.right(), chart.y(never as f64));
-        chart.scene.fixed(Shape::Marks {
+        chart.scene.timed(Shape::Marks {
             points: vec![end],
             mark,
             ink,

@@ -169,6 +169,8 @@ pub enum Shape {
         bold: bool,
         /// Where the words stand relative to the point.
         anchor: Anchor,
+        /// Whether the ground shows around them, so that lines behind do not cross them out.
+        halo: bool,
     },
 }
 
@@ -244,6 +246,16 @@ impl Scene {
         });
     }
 
+    /// Adds a shape whose x coordinates are times, as part of a fault.
+    pub fn banded(&mut self, shape: Shape, fault: usize) {
+        self.items.push(Item {
+            shape,
+            place: Place::Timed,
+            note: None,
+            fault: Some(fault),
+        });
+    }
+
     /// Adds words that stay where they are.
     pub fn words(&mut self, at: Point, text: impl Into<String>, style: Words) {
         self.fixed(style.at(at, text));
@@ -291,6 +303,8 @@ pub struct Words {
     pub bold: bool,
     /// Where the words stand relative to their point.
     pub anchor: Anchor,
+    /// Whether the ground shows around them.
+    pub halo: bool,
 }
 
 impl Words {
@@ -300,6 +314,7 @@ impl Words {
         size: 10.5,
         bold: false,
         anchor: Anchor::Start,
+        halo: false,
     };
     /// Titles of pictures.
     pub const TITLE: Words = Words {
@@ -307,6 +322,7 @@ impl Words {
         size: 13.0,
         bold: true,
         anchor: Anchor::Start,
+        halo: false,
     };
 
     /// The same, placed differently.
@@ -327,6 +343,12 @@ impl Words {
         Words { size, ..self }
     }
 
+    /// The same on a patch of the ground.
+    #[must_use]
+    pub fn haloed(self) -> Words {
+        Words { halo: true, ..self }
+    }
+
     /// The same in bold.
     #[must_use]
     pub fn bold(self) -> Words {
@@ -343,6 +365,7 @@ impl Words {
             size: self.size,
             bold: self.bold,
             anchor: self.anchor,
+            halo: self.halo,
         }
     }
 

@@ -125,7 +125,25 @@ impl Canvas<'_> {
                 size,
                 bold,
                 anchor,
-            } => self.text(*at, text, *ink, (*size, *bold), *anchor),
+                halo,
+            } => {
+                let width = font::width(text, *size, *bold);
+                let x = match anchor {
+                    Anchor::Start => at.0,
+                    Anchor::Middle => at.0 - width / 2.0,
+                    Anchor::End => at.0 - width,
+                };
+                if *halo {
+                    let patch = Frame {
+                        x: x - 2.5,
+                        y: at.1 - size * 0.92,
+                        w: width + 5.0,
+                        h: size * 1.2,
+                    };
+                    self.rect(&patch, &Fill::plain(Ink::Ground, 0.78));
+                }
+                self.text((x, at.1), text, *ink, (*size, *bold));
+            }
         }
     }
 
@@ -206,16 +224,10 @@ impl Canvas<'_> {
         }
     }
 
-    fn text(&mut self, at: Point, text: &str, ink: Ink, (size, bold): (f64, bool), anchor: Anchor) {
-        let width = font::width(text, size, bold);
-        let x = match anchor {
-            Anchor::Start => at.0,
-            Anchor::Middle => at.0 - width / 2.0,
-            Anchor::End => at.0 - width,
-        };
+    fn text(&mut self, (x, y): Point, text: &str, ink: Ink, (size, bold): (f64, bool)) {
         let (r, g, b) = ink.rgb(self.theme);
         let backend = &mut self.backend;
-        let origin = (x * ZOOM, at.1 * ZOOM);
+        let origin = (x * ZOOM, y * ZOOM);
         font::draw(text, size * ZOOM, bold, origin, |x, y, cover| {
             let colour = RGBAColor(r, g, b, f64::from(cover.min(1.0)));
             drawn(backend.draw_pixel((x, y), colour.to_backend_color()));

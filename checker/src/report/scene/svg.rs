@@ -152,11 +152,13 @@ fn draw_shape(out: &mut String, shape: &Shape) {
             size,
             bold,
             anchor,
+            halo,
         } => {
             let _ = write!(
                 out,
-                "<text class=\"f-{}\" x=\"{}\" y=\"{}\" font-size=\"{}\"{}{}>{}</text>",
+                "<text class=\"f-{}{}\" x=\"{}\" y=\"{}\" font-size=\"{}\"{}{}>{}</text>",
                 ink.name(),
+                if *halo { " halo" } else { "" },
                 Short(at.0),
                 Short(at.1),
                 Short(*size),

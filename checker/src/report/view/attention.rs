@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Slugs;
+use super::order::{OrderView, Orders};
 use crate::report::facts::Facts;
 use crate::report::glossary;
 use crate::report::text::count;
@@ -32,6 +33,8 @@ pub struct Card {
     pub first: String,
     /// How many lie within faults.
     pub within: String,
+    /// Who saw what around the first witness, where no story tells it.
+    pub order: OrderView,
     /// Witnesses: sentence, operations, time.
     pub witnesses: Vec<WitnessRow>,
     /// The names of the operations' indexes.
@@ -74,7 +77,7 @@ const WEAK: usize = 40;
 
 /// Builds the section.
 #[must_use]
-pub fn attention(facts: &Facts<'_>) -> Attention {
+pub fn attention(facts: &Facts<'_>, orders: &Orders) -> Attention {
     let Some(verdict) = facts.verdict else {
         return Attention {
             cards: Vec::new(),
@@ -122,13 +125,16 @@ pub fn attention(facts: &Facts<'_>) -> Attention {
         cards: found
             .into_iter()
             .take(CARDS)
-            .map(|(name, details)| card(facts, slugs.unique("a", name), name, details))
+            .map(|(name, details)| {
+                let id = slugs.unique("a", name);
+                card(facts, orders, id, name, details)
+            })
             .collect(),
         weak,
     }
 }
 
-fn card(facts: &Facts<'_>, id: String, name: &str, details: &Json) -> Card {
+fn card(facts: &Facts<'_>, orders: &Orders, id: String, name: &str, details: &Json) -> Card {
     let term = glossary::anomaly(name);
     let all = witness::list(details);
     let rows: Vec<WitnessRow> = all
@@ -150,6 +156,10 @@ fn card(facts: &Facts<'_>, id: String, name: &str, details: &Json) -> Card {
         (_, 0, _) | (_, _, 0) => String::new(),
         (within, all, _) => format!("{within} of {all} came to light during a fault"),
     };
+    let told = verdict.is_some_and(|verdict| {
+        let mut stories = verdict.stories.iter();
+        stories.any(|story| story.anomaly == name)
+    });
     // One object (`unseen`) is one witness that stands for many.
     let single = !details.is_array();
     Card {
@@ -166,6 +176,12 @@ fn card(facts: &Facts<'_>, id: String, name: &str, details: &Json) -> Card {
             .first()
             .map_or_else(String::new, |row| row.sentence.clone()),
         within,
+        order: match told {
+            true => OrderView::default(),
+            false => all
+                .first()
+                .map_or_else(OrderView::default, |one| orders.of(facts, one)),
+        },
         operations: rows.iter().flat_map(|row| row.operations.clone()).collect(),
         witnesses: rows,
     }

@@ -8,6 +8,7 @@ mod brokers;
 mod charts;
 mod guarantees;
 mod head;
+mod order;
 mod power;
 mod reproduce;
 mod stories;
@@ -80,8 +81,9 @@ fn style() -> String {
 /// When the template cannot be rendered, which only a failing formatter can cause.
 pub fn page(facts: &Facts<'_>, pictures: &[Picture]) -> Result<String, askama::Error> {
     let style = style();
-    let attention = attention::attention(facts);
-    let stories = stories::stories(facts);
+    let orders = order::Orders::gather(facts);
+    let attention = attention::attention(facts, &orders);
+    let stories = stories::stories(facts, &orders);
     let operations = operations(facts, &attention, &stories);
     let page = Page {
         policy: csp::policy(SCRIPT, &style),

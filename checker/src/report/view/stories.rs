@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Slugs;
 use super::attention;
+use super::order::{OrderView, Orders};
 use crate::report::chart::story;
 use crate::report::data::faults::people;
 use crate::report::facts::Facts;
@@ -46,6 +47,8 @@ pub struct StoryView {
     pub turning: String,
     /// The picture.
     pub svg: String,
+    /// Who saw what around its offset.
+    pub order: OrderView,
     /// Evidence.
     pub rows: Vec<EvidenceRow>,
     /// Evidence that is not listed.
@@ -60,6 +63,8 @@ pub struct Chapter {
     pub title: String,
     /// Name as in the verdict.
     pub name: String,
+    /// Stretches of offsets without a gap, in words.
+    pub stretches: Vec<String>,
     /// Stories.
     pub stories: Vec<StoryView>,
     /// How many are shown.
@@ -93,7 +98,7 @@ const EVIDENCE: usize = 60;
 
 /// Builds the section.
 #[must_use]
-pub fn stories(facts: &Facts<'_>) -> Stories {
+pub fn stories(facts: &Facts<'_>, orders: &Orders) -> Stories {
     let mut by_type: BTreeMap<(usize, &str), Vec<&Story>> = BTreeMap::new();
     for story in facts.verdict.iter().flat_map(|verdict| &verdict.stories) {
         let name = story.anomaly.as_str();
@@ -115,8 +120,13 @@ pub fn stories(facts: &Facts<'_>) -> Stories {
         chapters.push(Chapter {
             title: glossary::title(name),
             name: name.to_owned(),
+            stretches: stretches(&stories),
             stories: views
-                .map(|(at, story)| view(facts, story, &chapter, at, first && at == 0))
+                .map(|(at, story)| {
+                    let order = orders.at(facts, &story.key, story.offset);
+                    let id = format!("{chapter}-{}", at + 1);
+                    view(facts, story, (id, at), order, first && at == 0)
+                })
                 .collect(),
             shown: count(shown.len() as u64),
             total: count(total),
@@ -130,8 +140,47 @@ pub fn stories(facts: &Facts<'_>) -> Stories {
     Stories { chapters }
 }
 
-fn view(facts: &Facts<'_>, story: &Story, chapter: &str, at: usize, open: bool) -> StoryView {
-    let id = format!("{chapter}-{}", at + 1);
+/// Stretches listed per type.
+const STRETCHES: usize = 12;
+
+/// Neighbouring offsets usually share one fate: they are summed up.
+fn stretches(stories: &[&Story]) -> Vec<String> {
+    let mut places: Vec<(&str, i64)> = stories
+        .iter()
+        .filter_map(|story| Some((story.key.as_str(), story.offset?)))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    let near = |a: &(&str, i64), b: &(&str, i64)| a.0 == b.0 && a.1.checked_add(1) == Some(b.1);
+    let all: Vec<&[(&str, i64)]> = places.chunk_by(near).collect();
+    let tell = |stretch: &&[(&str, i64)]| {
+        let (key, first) = stretch[0];
+        let key = clip(key, 100);
+        match stretch.len() as u64 {
+            1 => format!("{key}: offset {first}"),
+            n => {
+                let last = first + n as i64 - 1;
+                format!(
+                    "{key}: {} messages in a row, offsets {first}–{last}",
+                    count(n)
+                )
+            }
+        }
+    };
+    let mut words: Vec<String> = all.iter().take(STRETCHES).map(tell).collect();
+    if all.len() > STRETCHES {
+        words.push(format!("and {} further stretches", all.len() - STRETCHES));
+    }
+    words
+}
+
+fn view(
+    facts: &Facts<'_>,
+    story: &Story,
+    (id, at): (String, usize),
+    order: OrderView,
+    open: bool,
+) -> StoryView {
     let offset = story
         .offset
         .map_or_else(String::new, |offset| format!(", offset {offset}"));
@@ -145,6 +194,7 @@ fn view(facts: &Facts<'_>, story: &Story, chapter: &str, at: usize, open: bool) 
         whereabouts: whereabouts(story.whereabouts),
         sentence: clip(&story.sentence, 600),
         turning: turning(&story.evidence),
+        order,
         svg: picture.map_or_else(String::new, |picture| {
             svg::draw(&picture, &format!("s-{id}"))
         }),
