@@ -142,7 +142,7 @@ impl ReplicaManager {
             let Some(epoch) = *epochs.borrow_and_update() else {
                 tokio::select! {
                     biased;
-                    _ = stopping.wait_for(|stop| *stop) => return,
+                    () = turned_true(&mut stopping) => return,
                     changed = epochs.changed() => match changed {
                         Ok(()) => continue,
                         Err(_) => return,
@@ -170,6 +170,21 @@ struct Incarnation {
     held: BTreeMap<TopicPartition, Held>,
     fetchers: BTreeMap<BrokerId, tokio::task::JoinHandle<()>>,
     ended: watch::Sender<bool>,
+}
+
+/// What an incarnation reacts to.
+enum Event {
+    Stop,
+    Registered,
+    Image,
+    Tick,
+    Checkpoint,
+}
+
+/// Until the flag is set, or nobody can set it any more.
+async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    // An error says that nobody can.
+    let _ = flag.wait_for(|set| *set).await;
 }
 
 struct Held {
@@ -214,27 +229,33 @@ impl Incarnation {
         let mut checkpoints = tokio::time::interval(CHECKPOINT);
         images.mark_changed();
         let again = loop {
-            tokio::select! {
+            let event = tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stop| *stop) => break None,
-                changed = epochs.changed() => break changed.ok(),
-                changed = images.changed() => {
-                    if changed.is_err() {
-                        break None;
-                    }
+                () = turned_true(stopping) => Event::Stop,
+                changed = epochs.changed() => changed.map_or(Event::Stop, |()| Event::Registered),
+                changed = images.changed() => changed.map_or(Event::Stop, |()| Event::Image),
+                _ = ticks.tick() => Event::Tick,
+                _ = checkpoints.tick() => Event::Checkpoint,
+            };
+            match event {
+                Event::Stop => break None,
+                Event::Registered => break Some(()),
+                Event::Image => {
                     let image = images.borrow_and_update().clone();
                     self.apply(&image).await;
                 }
-                _ = ticks.tick() => self.tick(),
-                _ = checkpoints.tick() => {
-                    if let Err(error) = self.manager.store.checkpoint() {
-                        warn!(%error, "high watermarks are not checkpointed");
-                    }
-                }
+                Event::Tick => self.tick(),
+                Event::Checkpoint => self.checkpoint(),
             }
         };
         self.end().await;
         again
+    }
+
+    fn checkpoint(&self) {
+        if let Err(error) = self.manager.store.checkpoint() {
+            warn!(%error, "high watermarks are not checkpointed");
+        }
     }
 
     fn tick(&self) {
@@ -423,6 +444,9 @@ impl Incarnation {
         self.manager.routing.store(Arc::default());
         for held in self.held.values() {
             stop(&held.partition).await;
+        }
+        if let Err(error) = self.manager.store.checkpoint() {
+            warn!(%error, "high watermarks are not checkpointed");
         }
     }
 }
