@@ -242,11 +242,7 @@ impl Cluster {
         let meta = MetadataHandle::new(proposals, images, epochs, controllers);
         let store = open_store(&config).await;
         let replicas = ReplicaManager::new(Arc::clone(&config), meta.clone(), store);
-        Arc::new(Context {
-            config,
-            meta,
-            replicas,
-        })
+        Arc::new(Context::new(config, meta, replicas))
     }
 
     /// Stops broker `id`; the controller does not hear of it.

@@ -82,7 +82,11 @@ async fn an_isolated_leader_loses_its_tail_and_acknowledges_nothing_of_it() {
     .await;
     cluster.controller.fence(new);
     let third = cluster.wait_leader(0).await;
-    let kept: Vec<_> = read_all(cluster.ctx(third), 0, 1 << 20).await;
+    wait_for("its watermark", || {
+        cluster.view(third, 0).expect("leads").hw.get() == 6
+    })
+    .await;
+    let kept = read_all(cluster.ctx(third), 0, 1 << 20).await;
     let kept: Vec<_> = kept.into_iter().map(|(_, value)| value).collect();
     assert_eq!(kept, [numbered("j", 4), numbered("kept", 2)].concat());
 }
