@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::net::contain::{self, Contained};
-use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use crate::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::wire::frame::{self, FrameError};
 
 /// What is buffered of small requests, so that one system call brings many.
@@ -237,7 +237,7 @@ async fn read_requests<S: Service>(
         };
         let frame = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return End::Closed,
+            () = net::stopped(&mut stop) => return End::Closed,
             frame = next_frame(&mut reader, limits, patience) => frame,
         };
         match frame {

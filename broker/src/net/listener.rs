@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::exec;
 use crate::net::connection::{self, End, Limits, Service};
-use crate::net::{ListenerKind, TcpListener, TcpStream, tune};
+use crate::net::{self, ListenerKind, TcpListener, TcpStream, tune};
 
 /// After an error of `accept` (no more file descriptors, ..), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ impl<S: Service> Listener<S> {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = net::stopped(&mut stop) => break,
                 accepted = socket.accept() => accepted,
             };
             match accepted {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use tokio::sync::watch;
+
 use crate::meta::image::Endpoint;
 
 pub mod client;
@@ -91,4 +93,10 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Ends when `stop` turns true, or nobody can turn it any more.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody can.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

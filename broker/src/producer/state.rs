@@ -253,3 +253,7 @@ impl ProducerEntry {
         newest.map_or(0, |batch| advance(batch.last_sequence, 1))
     }
 }
+
+#[cfg(test)]
+#[path = "state_test.rs"]
+mod tests;

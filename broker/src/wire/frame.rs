@@ -117,3 +117,86 @@ pub fn length_field(length: usize) -> [u8; 4] {
         .expect("frames are limited far below 2 GiB")
         .to_be_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap()
+    }
+
+    fn read_all(bytes: &[u8], limit: usize) -> (Vec<Bytes>, Option<FrameError>) {
+        runtime().block_on(async {
+            let mut reader = bytes;
+            let mut frames = Vec::new();
+            loop {
+                match read_frame(&mut reader, limit).await {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => return (frames, None),
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn lengths_beyond_the_limit_and_negative_ones_are_refused() {
+        for (length, limit) in [(-1, 100), (i32::MIN, 100), (101, 100), (i32::MAX, 1 << 20)] {
+            let mut bytes = length.to_be_bytes().to_vec();
+            bytes.extend_from_slice(&[0; 50]);
+            let (frames, error) = read_all(&bytes, limit);
+            assert!(frames.is_empty());
+            assert!(matches!(error, Some(FrameError::Length { .. })), "{length}");
+        }
+        assert_eq!(read_all(&[0, 0, 0, 0], 0).0, [Bytes::new()]);
+    }
+
+    #[test]
+    fn a_length_alone_allocates_next_to_nothing() {
+        let limit = 1 << 30;
+        let announced = runtime().block_on(async {
+            let length = i32::to_be_bytes(1 << 30);
+            read_frame(&mut &length[..], limit).await
+        });
+        let Err(FrameError::Truncated { received, length }) = announced else {
+            panic!("nothing came");
+        };
+        assert_eq!((received, length), (0, 1 << 30));
+    }
+
+    #[test]
+    fn what_is_cut_off_says_how_far_it_came() {
+        let (_, error) = read_all(&[0, 0], 10);
+        let text = error.unwrap().to_string();
+        assert!(text.contains("2 of 4"), "{text}");
+        let (_, error) = read_all(&[0, 0, 0, 5, 1, 2], 10);
+        let text = error.unwrap().to_string();
+        assert!(text.contains("2 of 5"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300_000), 0..4),
+        ) {
+            let mut bytes = Vec::new();
+            for frame in &frames {
+                bytes.extend_from_slice(&length_field(frame.len()));
+                bytes.extend_from_slice(frame);
+            }
+            let (read, error) = read_all(&bytes, 1 << 20);
+            prop_assert!(error.is_none());
+            prop_assert_eq!(read, frames);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let (frames, _) = read_all(&bytes, 1000);
+            prop_assert!(frames.iter().all(|frame| frame.len() <= 1000));
+        }
+    }
+}

@@ -465,3 +465,7 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "shape_test.rs"]
+mod tests;
