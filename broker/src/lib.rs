@@ -9,6 +9,7 @@
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
 //! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`exec`]: where tasks are started.
 
+pub mod admin;
 pub mod api;
 pub mod chaos;
 pub mod config;

@@ -1,1 +1,127 @@
-fn main() {}
+//! The broker's binary: reads settings, starts a [`Node`], waits for a signal or a failure, and
+//! ends with an exit code that says which it was.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use broker::config::cli::{self, EXIT_INTERNAL, EXIT_IO, Invocation, Serve};
+use broker::log::dump::{self, DumpError, DumpOptions};
+use broker::net::contain;
+use broker::node::Node;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What the shell would report of a process that this signal ended.
+const EXIT_SECOND_SIGNAL: u8 = 128 + 15;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os(), std::env::vars()) {
+        Ok(Invocation::Serve(settings)) => serve(*settings),
+        Ok(Invocation::DumpLog { dir, records }) => dump_log(&dir, DumpOptions { records }),
+        Ok(Invocation::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn fail(message: &str, code: i32) -> ExitCode {
+    eprintln!("{}", message.trim_end());
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn dump_log(dir: &Path, options: DumpOptions) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match dump::dump_log(dir, options, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the dump has had enough of it.
+        Err(DumpError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("broker dump-log: {error}"), EXIT_IO),
+    }
+}
+
+fn serve(settings: Serve) -> ExitCode {
+    if let Err(error) = start_logging(&settings.log_filter) {
+        return fail(&error, cli::EXIT_CONFIG);
+    }
+    contain::abort_on_other_panics(EXIT_INTERNAL);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Two workers: the data path is not made faster by more on the machines that this is for,
+    // and the log and the metadata quorum have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("data")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), EXIT_IO),
+    };
+    let code = runtime.block_on(run(settings));
+    runtime.shutdown_background();
+    code
+}
+
+fn start_logging(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        format!("--log: {filter:?} is not a filter such as info or broker::replica=debug: {error}")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    Ok(())
+}
+
+async fn run(settings: Serve) -> ExitCode {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (mut terminate, mut interrupt) = match signals {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            return fail(&format!("cannot watch for signals: {error}"), EXIT_IO);
+        }
+    };
+    let node = match Node::start(settings.config).await {
+        Ok(node) => node,
+        Err(error) => {
+            tracing::error!(%error, "the broker does not start");
+            return fail(&format!("broker: {error}"), error.exit_code());
+        }
+    };
+    tokio::select! {
+        biased;
+        () = either(&mut terminate, &mut interrupt) => {}
+        error = node.failed() => {
+            tracing::error!(%error, "the broker cannot go on");
+            return fail(&format!("broker: {error}"), error.exit_code());
+        }
+    }
+    tokio::select! {
+        biased;
+        () = either(&mut terminate, &mut interrupt) => {
+            tracing::warn!("a second signal: stopping at once");
+            ExitCode::from(EXIT_SECOND_SIGNAL)
+        }
+        clean = node.stop() => {
+            tracing::info!(clean, "stopped");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,1 +1,309 @@
 //! One broker: wires its parts together, starts them in order, stops them in order.
+//!
+//! Start: log (replay), listeners bound (a taken port is found out before anything is promised),
+//! metadata, replicas, admin; the listeners answer once the broker knows the cluster: until then
+//! its answers would be about an empty one. Stop: leaderships move away while requests are still
+//! answered, listeners drain, logs are closed, the metadata actor leaves the clean-shutdown
+//! marker.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::admin;
+use crate::admin::exposition::{ListenerSources, Sources};
+use crate::api::Context;
+use crate::config::BrokerConfig;
+use crate::config::cli::{EXIT_CONFIG, EXIT_INTERNAL, EXIT_IO};
+use crate::exec;
+use crate::log::{LogConfig, LogStore, OpenError};
+use crate::meta::handle::MetadataHandle;
+use crate::meta::node::{self as meta_node, MetaError, MetaNode};
+use crate::metrics::RequestMetrics;
+use crate::net::connection::{Budget, Limits};
+use crate::net::listener::{Listener, ListenerCounts};
+use crate::net::{self, ListenerKind, TcpListener};
+use crate::replica::manager::ReplicaManager;
+use crate::wire::dispatch::Dispatcher;
+
+/// Until the first request of a connection.
+const FIRST_REQUEST: Duration = Duration::from_secs(60);
+/// For a peer that does not read its answers.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+/// For leaderships to move away.
+const HAND_OVER: Duration = Duration::from_secs(3);
+/// For replicas to give their logs back.
+const REPLICAS_STOP: Duration = Duration::from_secs(3);
+/// Connections that other brokers may have; they need one or two each.
+const REPLICATION_CONNECTIONS: usize = 256;
+
+/// Why a broker did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// An address cannot be listened on.
+    #[error("{setting}: cannot listen on {error}; choose another address, or stop who has it")]
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address, and what the system said.
+        error: std::io::Error,
+    },
+    /// The metadata actor cannot go on.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+impl NodeError {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn exit_code(&self) -> i32 {
+        match self {
+            NodeError::Log(_) | NodeError::Listen { .. } => EXIT_IO,
+            NodeError::Meta(MetaError::Listen { .. } | MetaError::Store { .. }) => EXIT_IO,
+            NodeError::Meta(MetaError::Config(_) | MetaError::Superseded(_)) => EXIT_CONFIG,
+            NodeError::Meta(_) => EXIT_INTERNAL,
+        }
+    }
+}
+
+/// A running broker.
+pub struct Node {
+    config: Arc<BrokerConfig>,
+    store: LogStore,
+    meta: MetaNode,
+    replicas: Arc<ReplicaManager>,
+    replicas_ended: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
+    admin: JoinHandle<()>,
+    stop_listeners: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
+}
+
+/// The bound sockets.
+struct Sockets {
+    client: TcpListener,
+    replication: TcpListener,
+    admin: TcpListener,
+}
+
+impl Node {
+    /// Starts a broker. A port of 0 becomes one that is free, in the listeners' addresses and in
+    /// what is advertised.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is left running then.
+    pub async fn start(mut config: BrokerConfig) -> Result<Self, NodeError> {
+        let store = LogStore::open(log_config(&config))?;
+        if let Some(torn) = store.torn_tail() {
+            tracing::info!(?torn, "cut off a torn tail: this broker died while writing");
+        }
+        let sockets = bind(&mut config).await?;
+        let config = Arc::new(config);
+        let meta = meta_node::start(config.clone(), true).await?;
+        Ok(Self::assemble(config, store, meta, sockets))
+    }
+
+    fn assemble(
+        config: Arc<BrokerConfig>,
+        store: LogStore,
+        meta: MetaNode,
+        sockets: Sockets,
+    ) -> Self {
+        let handle = meta.handle();
+        let replicas = ReplicaManager::new(config.clone(), handle.clone(), store.clone());
+        let replicas_ended = exec::spawn("replicas", replicas.clone().run());
+        let context = Arc::new(Context::new(config.clone(), handle, replicas.clone()));
+        let budget = Budget::new(config.max_queued_request_bytes);
+        let stop_listeners = watch::Sender::new(false);
+        let stop_admin = watch::Sender::new(false);
+        let mut sources = BTreeMap::new();
+        let mut listeners = Vec::new();
+        let doors = [
+            (ListenerKind::Client, sockets.client, config.max_connections),
+            (
+                ListenerKind::Replication,
+                sockets.replication,
+                REPLICATION_CONNECTIONS,
+            ),
+        ];
+        for (kind, socket, max_connections) in doors {
+            let counts = Arc::new(ListenerCounts::default());
+            let requests = Arc::new(RequestMetrics::new(kind));
+            let listener = Listener {
+                kind,
+                max_connections,
+                limits: limits(&config, &budget),
+                service: Arc::new(Dispatcher::new(context.clone(), kind, requests.clone())),
+                counts: counts.clone(),
+            };
+            sources.insert(kind, ListenerSources { counts, requests });
+            let stop = stop_listeners.subscribe();
+            let known = is_in_cluster(config.clone(), context.meta.clone());
+            listeners.push(exec::spawn("listener", async move {
+                let mut stop_early = stop.clone();
+                tokio::select! {
+                    biased;
+                    () = net::stopped(&mut stop_early) => return,
+                    () = known => {}
+                }
+                listener.run(socket, stop).await;
+            }));
+        }
+        let sources = Arc::new(Sources {
+            context,
+            store: store.clone(),
+            meta: meta.metrics(),
+            listeners: sources,
+            budget,
+        });
+        let admin = admin::serve(sockets.admin, sources, stop_admin.subscribe());
+        Self {
+            config,
+            store,
+            meta,
+            replicas,
+            replicas_ended,
+            listeners,
+            admin: exec::spawn("admin", admin),
+            stop_listeners,
+            stop_admin,
+        }
+    }
+
+    /// Settings, with the ports that were found.
+    #[must_use]
+    pub fn config(&self) -> &Arc<BrokerConfig> {
+        &self.config
+    }
+
+    /// Cluster metadata as this broker sees it.
+    #[must_use]
+    pub fn metadata(&self) -> MetadataHandle {
+        self.meta.handle()
+    }
+
+    /// Waits until the broker cannot go on; for ever when all is well.
+    pub async fn failed(&self) -> NodeError {
+        let mut ended = self.meta.ended();
+        let error = match ended.wait_for(Option::is_some).await {
+            Ok(error) => error.clone(),
+            Err(_) => None,
+        };
+        NodeError::Meta(error.unwrap_or_else(|| {
+            MetaError::Raft("the metadata actor ended without a word".to_owned())
+        }))
+    }
+
+    /// Stops in order, within seconds. Returns whether everything was closed cleanly.
+    pub async fn stop(self) -> bool {
+        tracing::info!("stopping: handing over leaderships");
+        self.meta.controlled_shutdown(HAND_OVER).await;
+        self.stop_listeners.send_replace(true);
+        for listener in self.listeners {
+            let _ = listener.await;
+        }
+        self.replicas.stop();
+        let given_back = timeout(REPLICAS_STOP, self.replicas_ended).await.is_ok();
+        if !given_back {
+            tracing::warn!("replicas did not stop in time");
+        }
+        let closed = given_back && close(&self.store, &self.meta.handle());
+        self.meta.stop(closed).await;
+        self.stop_admin.send_replace(true);
+        let _ = timeout(Duration::from_secs(1), self.admin).await;
+        closed
+    }
+}
+
+/// Closes the log; without a registration there is nothing that a marker could be about.
+fn close(store: &LogStore, meta: &MetadataHandle) -> bool {
+    let Some(epoch) = meta.broker_epoch() else {
+        return false;
+    };
+    match store.close(epoch) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "the log was not closed cleanly");
+            false
+        }
+    }
+}
+
+fn log_config(config: &BrokerConfig) -> LogConfig {
+    LogConfig {
+        cache_bytes: config.log_cache_bytes,
+        queue_bytes: config.log_queue_bytes,
+        min_free_bytes: config.log_min_free_bytes,
+        ..LogConfig::of(config)
+    }
+}
+
+fn limits(config: &BrokerConfig, budget: &Budget) -> Limits {
+    Limits {
+        max_frame_bytes: config.max_request_bytes,
+        max_in_flight: config.max_in_flight_per_connection,
+        first_request: FIRST_REQUEST.min(config.connections_max_idle),
+        idle: config.connections_max_idle,
+        write_stall: WRITE_STALL,
+        budget: budget.clone(),
+    }
+}
+
+/// Binds every listener but the controller's, and writes the ports that were found into
+/// `config`.
+async fn bind(config: &mut BrokerConfig) -> Result<Sockets, NodeError> {
+    async fn one(
+        setting: &'static str,
+        address: &mut SocketAddr,
+    ) -> Result<TcpListener, NodeError> {
+        let listen = |error| NodeError::Listen { setting, error };
+        let socket = net::bind(*address).await.map_err(listen)?;
+        *address = socket.local_addr().map_err(listen)?;
+        Ok(socket)
+    }
+    let client = one("client-listen", &mut config.client_listen).await?;
+    let replication = one("replication-listen", &mut config.replication_listen).await?;
+    let admin = one("admin-listen", &mut config.admin_listen).await?;
+    if config.client_advertised.port == 0 {
+        config.client_advertised.port = config.client_listen.port();
+    }
+    if config.replication_advertised.port == 0 {
+        config.replication_advertised.port = config.replication_listen.port();
+    }
+    Ok(Sockets {
+        client,
+        replication,
+        admin,
+    })
+}
+
+/// Ends when this process is registered and was unfenced, which the controller does when it has
+/// caught up; never when the metadata actor is gone.
+async fn is_in_cluster(config: Arc<BrokerConfig>, meta: MetadataHandle) {
+    let mut epochs = meta.watch_broker_epoch();
+    let mut images = meta.watch_image();
+    loop {
+        let epoch = *epochs.borrow_and_update();
+        let image = images.borrow_and_update().clone();
+        let me = image.live_broker(config.id);
+        if me.is_some_and(|me| Some(me.epoch) == epoch) {
+            return;
+        }
+        let changed = tokio::select! {
+            biased;
+            changed = epochs.changed() => changed,
+            changed = images.changed() => changed,
+        };
+        if changed.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}

@@ -26,8 +26,7 @@ pub enum SubVia {
 pub struct Options {
     /// `--model`
     pub model: Model,
-    /// `--profile`: a name out of `checker profiles`. Empty: the one that fits the history's own
-    /// settings, which is `safe` unless they say otherwise.
+    /// `--profile`: a name out of `checker profiles`.
     pub profile: String,
     /// `--sub-via`; empty means: read it from the history.
     pub sub_via: Vec<SubVia>,
@@ -51,7 +50,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             model: Model::Kafka,
-            profile: String::new(),
+            profile: "safe".to_owned(),
             sub_via: Vec::new(),
             ww_deps: false,
             anomalies: Vec::new(),

@@ -40,8 +40,10 @@ pub enum Invocation {
     Serve(Box<Serve>),
     /// Audit the log of a stopped broker.
     DumpLog {
-        /// The log's directory.
+        /// The data directory, or the log's own.
         dir: PathBuf,
+        /// Batches and records too, not only partitions.
+        records: bool,
     },
     /// Print this (help, version) and stop.
     Print(String),
@@ -107,7 +109,8 @@ where
     if let Some(("dump-log", dump)) = matches.subcommand() {
         let dir = dump.get_one::<PathBuf>("dir").cloned();
         let dir = dir.expect("clap requires it");
-        return Ok(Invocation::DumpLog { dir });
+        let records = !dump.get_flag("partitions");
+        return Ok(Invocation::DumpLog { dir, records });
     }
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
     serve(&matches, &environment).map(|serve| Invocation::Serve(Box::new(serve)))
@@ -133,13 +136,19 @@ pub fn command() -> Command {
         ))
         .subcommand(
             Command::new("dump-log")
-                .about("Prints what the log of a stopped broker holds, and changes nothing")
+                .about("Prints what the log of a stopped broker holds as JSON lines, and changes nothing")
                 .arg(
                     Arg::new("dir")
                         .value_name("DIR")
                         .required(true)
                         .value_parser(clap::value_parser!(PathBuf))
                         .help("The data directory"),
+                )
+                .arg(
+                    Arg::new("partitions")
+                        .long("partitions")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Only what each partition holds, not every batch and record"),
                 ),
         );
     let defaults = BrokerConfig::default();

@@ -120,10 +120,10 @@ fn unknown_variables_are_told_and_dump_log_is_found() {
         "{:?}",
         serve.warnings
     );
-    let Invocation::DumpLog { dir } = parsed(&["dump-log", "/data"], &[]).unwrap() else {
+    let Invocation::DumpLog { dir, records } = parsed(&["dump-log", "/data"], &[]).unwrap() else {
         panic!("dump-log is a command");
     };
-    assert_eq!(dir, PathBuf::from("/data"));
+    assert_eq!((dir, records), (PathBuf::from("/data"), true));
 }
 
 #[test]
