@@ -4,16 +4,21 @@
 //! # Layout
 //!
 //! * [`history`]: the history in memory, in columns.
+//! * [`analysis`]: what is wrong with it, one file an anomaly.
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
 //! * [`report`]: a run's folder as a page and pictures.
 
+pub mod analysis;
+mod check;
 pub mod error;
 pub mod history;
 pub mod options;
 pub mod report;
+mod suggest;
 pub mod verdict;
 
+pub use check::{check, check_path};
 pub use error::CheckError;
 pub use history::History;
 pub use options::{Model, Options, SubVia};

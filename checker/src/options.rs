@@ -26,7 +26,8 @@ pub enum SubVia {
 pub struct Options {
     /// `--model`
     pub model: Model,
-    /// `--profile`: a name out of `checker profiles`.
+    /// `--profile`: a name out of `checker profiles`. Empty: the one that fits the history's own
+    /// settings, which is `safe` unless they say otherwise.
     pub profile: String,
     /// `--sub-via`; empty means: read it from the history.
     pub sub_via: Vec<SubVia>,
@@ -50,7 +51,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             model: Model::Kafka,
-            profile: "safe".to_owned(),
+            profile: String::new(),
             sub_via: Vec::new(),
             ww_deps: false,
             anomalies: Vec::new(),

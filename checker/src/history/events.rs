@@ -79,6 +79,8 @@ pub enum Step {
     Healed,
     /// Its undoing was seen to have worked.
     Verified,
+    /// It was not applied: nobody held the role that it was aimed at.
+    Skipped,
     /// Anything else.
     Other,
 }

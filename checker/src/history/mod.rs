@@ -137,4 +137,23 @@ impl History {
     pub fn detail(&self, op: &Op) -> Option<&Detail> {
         (op.detail != NO_DETAIL).then(|| &self.details[op.detail as usize])
     }
+
+    /// Whether producers asked for the acknowledgement of all in-sync replicas. Histories that do
+    /// not say are taken to.
+    #[must_use]
+    pub fn acks_all(&self) -> bool {
+        match self.config.get("acks") {
+            None | Some(Json::Null) => true,
+            Some(Json::Number(acks)) => acks.as_i64() == Some(-1),
+            Some(Json::String(acks)) => matches!(acks.as_str(), "all" | "-1"),
+            Some(_) => false,
+        }
+    }
+
+    /// Whether consumers were allowed to see records of transactions that are not committed.
+    #[must_use]
+    pub fn reads_uncommitted(&self) -> bool {
+        let isolation = self.config.get("isolation").and_then(Json::as_str);
+        isolation.is_some_and(|level| level.replace('-', "_") == "read_uncommitted")
+    }
 }

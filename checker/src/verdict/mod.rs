@@ -4,6 +4,13 @@
 //! report is rendered from it. Its JSON shape is history.md section 2; fields beyond that section
 //! are additions.
 
+pub(crate) mod conclude;
+mod faults;
+pub mod profile;
+mod sentence;
+mod story;
+mod vacuity;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -181,10 +188,12 @@ pub struct Story {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Lag {
-    /// Key.
-    pub key: String,
+    /// Key; none where nobody polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Process that polled.
-    pub process: Json,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Json>,
     /// When, in ns.
     pub time: i64,
     /// How stale, in ns.

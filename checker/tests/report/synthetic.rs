@@ -322,7 +322,7 @@ fn consume(
             (begin - S, begin - S + MS),
             assigned,
         );
-        let mut at = vec![0; PARTITIONS];
+        let mut at = [0; PARTITIONS];
         let mut time = begin;
         while time < end + S {
             let took = rng.random_range(20..60) * MS;

@@ -197,6 +197,7 @@ pub(super) fn nemesis_step(value: &Json) -> Option<(String, String, Step)> {
         "effective" => Step::Effective,
         "healed" => Step::Healed,
         "verified" => Step::Verified,
+        "skipped" => Step::Skipped,
         _ => Step::Other,
     };
     let text = |name: &str| match value.get(name) {
@@ -207,11 +208,11 @@ pub(super) fn nemesis_step(value: &Json) -> Option<(String, String, Step)> {
     Some((text("fault"), text("id"), step))
 }
 
+/// A group, and its offset for each key (`None` where it has none).
+pub type GroupValue = (String, Vec<(KeyId, Option<i64>)>);
+
 /// `{"group": g, "offsets": {key: offset}}`.
-pub(super) fn group_offsets(
-    builder: &mut Builder,
-    value: &Json,
-) -> Option<(String, Vec<(KeyId, Option<i64>)>)> {
+pub(super) fn group_offsets(builder: &mut Builder, value: &Json) -> Option<GroupValue> {
     let group = value.get("group")?;
     let group = group
         .as_str()

@@ -131,7 +131,7 @@ fn learn(fault: &mut Fault, step: &crate::history::NemesisStep) {
         Step::Effective => &mut fault.effective,
         Step::Healed => &mut fault.healed,
         Step::Verified => &mut fault.verified,
-        Step::Other => {
+        Step::Skipped | Step::Other => {
             let why = step.value.get("step").map(people);
             fault.trouble = why.or(fault.trouble.take());
             return;

@@ -1,0 +1,100 @@
+//! Names of anomalies: exactly those of anomalies.md, in the order in which a person should hear
+//! of them.
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// A type of anomaly, the gravest first.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every type.
+            pub const ALL: &'static [Kind] = &[$(Kind::$kind,)*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An acknowledged message was passed over by every consumer.
+    LostWrite = "lost-write",
+    /// The end of the log lies at or before a message that was acknowledged or read.
+    LostTail = "lost-tail",
+    /// A complete pass did not return a message that was there before.
+    Vanished = "vanished",
+    /// Two messages at one offset.
+    InconsistentOffsets = "inconsistent-offsets",
+    /// Two replicas hold different records below both their watermarks.
+    ReplicaDivergence = "replica-divergence",
+    /// One message at two offsets.
+    Duplicate = "duplicate",
+    /// A committed consumer read a message of a send that failed.
+    G1a = "G1a",
+    /// A message that nobody sent, or that is damaged.
+    UnwrittenRead = "unwritten-read",
+    /// An offset that cannot be.
+    InvalidOffset = "invalid-offset",
+    /// Two brokers lead one partition in one epoch.
+    DualLeader = "dual-leader",
+    /// A broker's leader epoch went back.
+    EpochRegression = "epoch-regression",
+    /// A watermark does not cover a message that was acknowledged before it was asked for.
+    StaleWatermark = "stale-watermark",
+    /// A watermark went back.
+    WatermarkRegression = "watermark-regression",
+    /// A record was delivered that the watermark does not cover.
+    VisibleAboveWatermark = "visible-above-watermark",
+    /// A transaction read what it itself sent.
+    PrecommittedRead = "precommitted-read",
+    /// A poll skipped messages that its consumer had not read.
+    PollSkip = "poll-skip",
+    /// A poll went back.
+    NonmonotonicPoll = "nonmonotonic-poll",
+    /// One operation's polls skipped messages.
+    IntPollSkip = "int-poll-skip",
+    /// One operation's polls went back.
+    IntNonmonotonicPoll = "int-nonmonotonic-poll",
+    /// A producer's sends stand in the log in another order.
+    NonmonotonicSend = "nonmonotonic-send",
+    /// One operation's sends stand in the log in another order.
+    IntNonmonotonicSend = "int-nonmonotonic-send",
+    /// Others' messages stand between one operation's sends.
+    IntSendSkip = "int-send-skip",
+    /// A cycle of write dependencies.
+    G0 = "G0",
+    /// The same with process order.
+    G0Process = "G0-process",
+    /// The same with real-time order.
+    G0Realtime = "G0-realtime",
+    /// A cycle of information flow.
+    G1c = "G1c",
+    /// The same with process order.
+    G1cProcess = "G1c-process",
+    /// The same with real-time order.
+    G1cRealtime = "G1c-realtime",
+    /// No dependency at all.
+    EmptyTransactionGraph = "empty-transaction-graph",
+    /// The workload sent one value twice.
+    NonUniqueWrite = "non-unique-write",
+    /// Acknowledged, never read, and nothing is proven.
+    Unseen = "unseen",
+    /// No progress after the last fault was healed.
+    NotRecovered = "not-recovered",
+}
+
+impl Kind {
+    /// The type of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}

@@ -1,0 +1,151 @@
+//! Answers to `list-offsets` by key, in real-time order, and when one of them may be excused.
+//!
+//! What an answer proves is decided by order alone, never by a threshold of time: something
+//! *completed* before the answer was *asked for*. And an answer may come from a deposed leader that
+//! has not heard of its successor yet: see [`KeyAnswers::speaks_for_leader`].
+
+use crate::history::{History, KeyId, OpId, Sample};
+
+/// One answer with its place in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// What was answered.
+    pub sample: Sample,
+    /// When it was asked for.
+    pub invoked: u32,
+    /// When it arrived.
+    pub completed: u32,
+}
+
+/// The answers for one key, in the order in which they arrived.
+#[derive(Debug, Default)]
+pub struct KeyAnswers {
+    /// All of them.
+    pub answers: Vec<Answer>,
+    /// The highest log start in any of them.
+    pub log_start: Option<i64>,
+    /// The highest epoch in any of them.
+    pub highest_epoch: Option<i64>,
+    /// The highest high watermark in any of them.
+    pub highest_watermark: Option<i64>,
+}
+
+/// The answers by key.
+#[derive(Debug)]
+pub struct Watermarks {
+    keys: Vec<KeyAnswers>,
+}
+
+impl Watermarks {
+    /// Sorts a history's samples by key.
+    #[must_use]
+    pub fn collect(history: &History) -> Watermarks {
+        let mut keys: Vec<KeyAnswers> = Vec::new();
+        keys.resize_with(history.keys().len(), KeyAnswers::default);
+        for &sample in &history.samples {
+            let op = history.op(sample.op);
+            let (invoked, completed) = (op.invoked.seq, op.completed.seq);
+            let key = &mut keys[sample.key.at()];
+            key.answers.push(Answer {
+                sample,
+                invoked,
+                completed,
+            });
+            key.log_start = key.log_start.max(sample.log_start);
+            key.highest_epoch = key.highest_epoch.max(sample.epoch);
+            key.highest_watermark = key.highest_watermark.max(sample.high_watermark);
+        }
+        Watermarks { keys }
+    }
+
+    /// The answers for one key.
+    #[must_use]
+    pub fn of(&self, key: KeyId) -> &KeyAnswers {
+        &self.keys[key.at()]
+    }
+
+    /// Every key that was asked for.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &KeyAnswers)> {
+        let keys = self
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(_, key)| !key.answers.is_empty());
+        keys.map(|(at, key)| (KeyId(at as u32), key))
+    }
+}
+
+impl KeyAnswers {
+    /// Whether the answer at that position, whose watermark does not cover `offset`, speaks for the
+    /// leader of its time. It does not if it has no epoch; if a higher epoch was seen before it or
+    /// beside it; or if one is seen after it before the same epoch's leader shows that it does cover
+    /// the offset. (A deposed leader may go on answering for as long as nobody tells it, and its
+    /// successor may be slow to answer: so not the very next answer counts, but the next one that
+    /// decides. A leader that covers the offset later, in its own epoch, was its leader all along.)
+    #[must_use]
+    pub fn speaks_for_leader(&self, position: usize, offset: i64) -> bool {
+        let answer = &self.answers[position];
+        let Some(epoch) = answer.sample.epoch else {
+            return false;
+        };
+        let higher = |other: &Answer| other.sample.epoch.is_some_and(|other| other > epoch);
+        if self.answers[..position].iter().any(higher) {
+            return false;
+        }
+        for later in &self.answers[position + 1..] {
+            if higher(later) {
+                return false;
+            }
+            let covers = later
+                .sample
+                .high_watermark
+                .is_some_and(|watermark| watermark > offset);
+            if later.sample.epoch == Some(epoch) && covers && later.invoked > answer.completed {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Calls `judge` for each answer, with all answers that arrived before it was asked for.
+    pub fn after_settled<'a>(&'a self, mut judge: impl FnMut(&'a Answer, &[&'a Answer])) {
+        let mut by_invocation: Vec<&Answer> = self.answers.iter().collect();
+        by_invocation.sort_by_key(|answer| answer.invoked);
+        let mut settled = Vec::new();
+        let mut arriving = self.answers.iter().peekable();
+        for answer in by_invocation {
+            while let Some(earlier) = arriving.next_if(|other| other.completed < answer.invoked) {
+                settled.push(earlier);
+            }
+            judge(answer, &settled);
+        }
+    }
+}
+
+/// The highest offset known at each moment, as steps: (moment, offset, by which operation).
+#[derive(Debug, Default)]
+pub struct Frontier {
+    steps: Vec<(u32, i64, OpId)>,
+}
+
+impl Frontier {
+    /// From `moment` on (moments must not go back), `offset` is known to be in the log.
+    pub fn advance(&mut self, moment: u32, offset: i64, op: OpId) {
+        if self
+            .steps
+            .last()
+            .is_none_or(|&(_, highest, _)| offset > highest)
+        {
+            self.steps.push((moment, offset, op));
+        }
+    }
+
+    /// The highest offset known strictly before a moment, and by which operation.
+    #[must_use]
+    pub fn before(&self, moment: u32) -> Option<(i64, OpId)> {
+        let after = self.steps.partition_point(|&(at, _, _)| at < moment);
+        self.steps[..after]
+            .last()
+            .map(|&(_, offset, op)| (offset, op))
+    }
+}

@@ -1,0 +1,41 @@
+//! One check from end to end: read, derive, analyse, judge.
+
+use std::path::Path;
+
+use crate::analysis::facts::{Dialect, Facts};
+use crate::history::read::read_path;
+use crate::verdict::profile::Bench;
+use crate::verdict::{Verdict, conclude};
+use crate::{CheckError, History, Model, Options, analysis};
+
+/// Checks a history file, the history of a run's folder, or standard input (`-`).
+///
+/// # Errors
+/// [`CheckError`] where the history cannot be read or an option names something that does not
+/// exist. Whatever is wrong with what the history *says* is part of the verdict.
+pub fn check_path(path: &Path, options: &Options) -> Result<Verdict, CheckError> {
+    check(&read_path(path)?, options)
+}
+
+/// Checks a history in memory.
+///
+/// # Errors
+/// [`CheckError::Usage`] where an option names something that does not exist.
+pub fn check(history: &History, options: &Options) -> Result<Verdict, CheckError> {
+    if options.model == Model::ListAppend {
+        return Err(CheckError::Usage(
+            "the model list-append is not supported".to_owned(),
+        ));
+    }
+    let bench = Bench::new(history, options)?;
+    let dialect = if bench.profile.name == "jepsen" {
+        Dialect::Jepsen
+    } else {
+        Dialect::Own
+    };
+    let facts = Facts::derive(history, dialect);
+    let (findings, evidence) = analysis::run(&facts, &bench, options);
+    Ok(conclude::conclude(
+        &facts, &bench, &findings, &evidence, options,
+    ))
+}

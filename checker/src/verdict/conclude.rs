@@ -1,0 +1,261 @@
+//! From findings to a verdict.
+//!
+//! Where several conclusions hold, the order of history.md decides: invalid, infrastructure,
+//! stalled, vacuous, unknown, valid. Under `--profile jepsen` there are only invalid and valid, as
+//! in the checker that it stands for.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use super::faults::{Fault, faults};
+use super::profile::Bench;
+use super::sentence::Said;
+use super::{Conclusion, Counts, Criterion, Lag, Verdict, sentence, story, vacuity};
+use crate::analysis::facts::{Dialect, Facts};
+use crate::analysis::realtime_lag;
+use crate::analysis::{Evidence, Findings, Found, Kind};
+use crate::history::{Outcome, Process, RunKind};
+use crate::{History, Options};
+
+/// Types that prove nothing wrong: alone, they make a run stalled.
+const LIVENESS: [Kind; 2] = [Kind::Unseen, Kind::NotRecovered];
+
+/// Allowed findings are for information: this many of each are listed.
+const ALLOWED_LISTED: usize = 32;
+
+/// Puts the verdict together.
+#[must_use]
+pub fn conclude(
+    facts: &Facts,
+    bench: &Bench,
+    findings: &Findings,
+    evidence: &Evidence,
+    options: &Options,
+) -> Verdict {
+    let history = facts.history;
+    let own = facts.dialect == Dialect::Own;
+    let faults = faults(history, &evidence.watermarks);
+    let criteria = if own {
+        vacuity::criteria(history, &faults)
+    } else {
+        Vec::new()
+    };
+    let counts = count(facts, evidence);
+    let troubles = if own {
+        infrastructure(history, &faults)
+    } else {
+        Vec::new()
+    };
+    let shortage = own.then(|| shortage(&counts, findings)).flatten();
+    let verdict = rank(own, findings, &troubles, &criteria, shortage.as_deref());
+    let said = Said {
+        verdict,
+        findings,
+        lost: evidence.claims.len() as u64,
+        counts: &counts,
+        criteria: &criteria,
+        faults: &faults,
+        troubles: &troubles,
+        shortage: shortage.as_deref(),
+    };
+    let listed = if own { ALLOWED_LISTED } else { usize::MAX };
+    Verdict {
+        schema: 1,
+        verdict,
+        sentence: sentence::sentence(&said),
+        anomalies: list(findings.forbidden(), usize::MAX),
+        allowed: list(findings.allowed(), listed),
+        totals: totals(findings),
+        counts,
+        worst_realtime_lag: lag(facts),
+        profile: bench.profile.name.to_owned(),
+        clauses: findings
+            .forbidden()
+            .map(|(kind, _)| {
+                let clause = bench.profile.clause(kind);
+                (
+                    kind.name().to_owned(),
+                    format!("{} ({})", clause.why, clause.source),
+                )
+            })
+            .collect(),
+        stories: story::tell(facts, findings, evidence, &faults, options.stories),
+        criteria,
+        faults: faults.into_iter().map(|fault| fault.window).collect(),
+        notes: notes(history),
+    }
+}
+
+fn rank(
+    own: bool,
+    findings: &Findings,
+    troubles: &[String],
+    criteria: &[Criterion],
+    shortage: Option<&str>,
+) -> Conclusion {
+    let found = |kinds: &dyn Fn(Kind) -> bool| findings.forbidden().any(|(kind, _)| kinds(kind));
+    let proves_nothing = |kind: Kind| kind == Kind::NonUniqueWrite;
+    if !own {
+        return if found(&|_| true) {
+            Conclusion::Invalid
+        } else {
+            Conclusion::Valid
+        };
+    }
+    if found(&|kind| !LIVENESS.contains(&kind) && !proves_nothing(kind)) {
+        Conclusion::Invalid
+    } else if !troubles.is_empty() {
+        Conclusion::Infrastructure
+    } else if found(&|kind| LIVENESS.contains(&kind)) {
+        Conclusion::Stalled
+    } else if criteria.iter().any(|criterion| !criterion.met) {
+        Conclusion::Vacuous
+    } else if shortage.is_some() || found(&proves_nothing) {
+        Conclusion::Unknown
+    } else {
+        Conclusion::Valid
+    }
+}
+
+fn list<'f>(found: impl Iterator<Item = (Kind, &'f Found)>, limit: usize) -> Map<String, Json> {
+    let types = found.map(|(kind, found)| {
+        let details = found.listed.iter().take(limit);
+        let mut details = details.map(|finding| Json::Object(finding.details.clone()));
+        let json = match kind {
+            Kind::Unseen => details.next().unwrap_or(Json::Null),
+            Kind::EmptyTransactionGraph => Json::Bool(true),
+            _ => Json::Array(details.collect()),
+        };
+        (kind.name().to_owned(), json)
+    });
+    types.collect()
+}
+
+fn totals(findings: &Findings) -> BTreeMap<String, u64> {
+    let mut totals = BTreeMap::new();
+    for (kind, found) in findings.forbidden().chain(findings.allowed()) {
+        *totals.entry(kind.name().to_owned()).or_insert(0) += found.total;
+    }
+    totals
+}
+
+fn count(facts: &Facts, evidence: &Evidence) -> Counts {
+    let history = facts.history;
+    let messages = || facts.keys.iter().flat_map(|key| &key.messages);
+    let mut indeterminate = 0;
+    for (_, op) in facts.data_ops() {
+        if matches!(op.outcome, Outcome::Info | Outcome::Open) {
+            let runs = history
+                .runs(op)
+                .iter()
+                .filter(|run| run.kind == RunKind::Send);
+            let records = runs.flat_map(|run| history.records(run));
+            let acknowledged = |record| crate::analysis::facts::acknowledged(op, record);
+            indeterminate += records.filter(|&&record| !acknowledged(record)).count() as u64;
+        }
+    }
+    let holds_data = |key: &&crate::analysis::facts::KeyFacts| {
+        key.messages.iter().any(|message| message.acknowledged())
+    };
+    let passes = facts.keys.iter().filter(holds_data).map(|key| {
+        // A pass that found nothing new is still a pass; one that was cut short covers less.
+        let end = evidence.watermarks.of(key.key).highest_watermark;
+        let of_key = evidence.passes.of(key.key).iter();
+        of_key
+            .filter(|pass| end.is_none_or(|end| pass.drain.to >= end))
+            .count() as u64
+    });
+    Counts {
+        ops: u64::from(history.events),
+        ok: history.totals.ok,
+        fail: history.totals.fail,
+        info: history.totals.info,
+        acknowledged: messages().filter(|message| message.acknowledged()).count() as u64,
+        polled: messages().filter(|message| message.read_ok()).count() as u64,
+        indeterminate,
+        passes: passes.min().unwrap_or(0),
+    }
+}
+
+/// What kept the cluster or the faults from working as they should.
+fn infrastructure(history: &History, faults: &[Fault]) -> Vec<String> {
+    let mut troubles = Vec::new();
+    // Only a run that went on after its faults must have seen them healed.
+    let went_on = history.phases.iter().any(|phase| {
+        ["healed", "drain", "restart"]
+            .iter()
+            .any(|name| phase.name.starts_with(name))
+    });
+    for fault in faults.iter().filter(|fault| !fault.skipped) {
+        if let Some(why) = &fault.unhealed {
+            troubles.push(format!(
+                "the fault {} could not be healed: {why}",
+                fault.name()
+            ));
+        } else if fault.effective.is_some() && fault.verified.is_none() && went_on {
+            troubles.push(format!(
+                "the fault {} was never seen to be healed",
+                fault.name()
+            ));
+        }
+    }
+    let attempted = history.ops().iter().any(|op| op.function.is_data());
+    let began = history.phases.iter().any(|phase| phase.name == "main");
+    let set_up = history.phases.iter().any(|phase| phase.name == "setup");
+    if set_up && !began && !attempted && !history.truncated {
+        troubles.push("the cluster never came up: the main phase did not begin".to_owned());
+    }
+    troubles
+}
+
+/// Too little data to say anything.
+fn shortage(counts: &Counts, findings: &Findings) -> Option<String> {
+    if findings
+        .forbidden()
+        .any(|(kind, _)| kind != Kind::NonUniqueWrite)
+    {
+        return None;
+    }
+    match (counts.acknowledged, counts.polled) {
+        (0, _) => Some("no message was acknowledged".to_owned()),
+        (_, 0) => Some("no message was read".to_owned()),
+        _ => None,
+    }
+}
+
+fn lag(facts: &Facts) -> Option<Lag> {
+    let worst = realtime_lag::worst(facts);
+    Some(worst.map_or(
+        Lag {
+            key: None,
+            process: None,
+            time: 0,
+            lag: 0,
+        },
+        |worst| Lag {
+            key: Some(facts.history.keys().name(worst.key).to_owned()),
+            process: Some(match facts.history.process(worst.process) {
+                Process::Client(number) => Json::from(number),
+                Process::Nemesis => Json::from("nemesis"),
+                Process::Sampler => Json::from("sampler"),
+                Process::Unknown => Json::Null,
+            }),
+            time: worst.time,
+            lag: worst.lag,
+        },
+    ))
+}
+
+fn notes(history: &History) -> Vec<String> {
+    let mut notes = Vec::new();
+    if history.truncated {
+        notes.push("The history ends in a half-written line: it was cut off there.".to_owned());
+    }
+    for (name, count) in &history.unknown_functions {
+        notes.push(format!(
+            "{count} events of the unknown operation `{name}` were passed over."
+        ));
+    }
+    notes
+}
