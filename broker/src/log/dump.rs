@@ -35,7 +35,7 @@ use super::store::{LOG_DIR, OpenError, read_marker};
 use super::wal_files::WalFiles;
 use crate::storage::Storage;
 use crate::storage::disk::Disk;
-use crate::types::{Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 /// Bytes read at once.
 const PAGE: usize = 4 << 20;
@@ -96,6 +96,94 @@ pub(super) fn dump(
     }
     out.flush()?;
     Ok(())
+}
+
+/// One thing that a stopped broker's log holds, for programs that compare replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A partition; what is in it follows.
+    Partition {
+        /// Which.
+        tp: TopicPartition,
+        /// First offset.
+        log_start: Offset,
+        /// Next offset.
+        log_end: Offset,
+        /// The last checkpointed high watermark.
+        high_watermark: Offset,
+    },
+    /// A record of the partition last found.
+    Record {
+        /// Its offset.
+        offset: Offset,
+        /// Leader epoch of its batch.
+        epoch: LeaderEpoch,
+        /// Its value as it was sent.
+        value: Option<&'a [u8]>,
+    },
+    /// From this offset on the partition last found is not what was written, or not shown.
+    Damage {
+        /// First offset that cannot be shown.
+        offset: Offset,
+    },
+}
+
+/// Tells `found` everything that the log in `dir` holds, without any text in between.
+///
+/// # Errors
+/// As [`dump_log`].
+pub fn scan_log(dir: &Path, found: &mut dyn FnMut(Found<'_>)) -> Result<(), DumpError> {
+    let log = dir.join(LOG_DIR);
+    let dir = if log.is_dir() { log } else { dir.to_owned() };
+    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let marker = read_marker(&*storage, &dir)?;
+    let replica = Replica::recover(&*storage, &dir, marker)?;
+    let files = Arc::new(WalFiles::new(storage.clone(), &dir, &replica.wal.bases));
+    for (tp, state) in replica.partitions {
+        let high_watermark = state.high_watermark;
+        let files = files.clone();
+        let snapshot = LogSnapshot { tp, state, files };
+        found(Found::Partition {
+            tp,
+            log_start: snapshot.log_start(),
+            log_end: snapshot.end(),
+            high_watermark,
+        });
+        scan_partition(&snapshot, found);
+    }
+    Ok(())
+}
+
+fn scan_partition(snapshot: &LogSnapshot, found: &mut dyn FnMut(Found<'_>)) {
+    let (mut from, end) = (snapshot.log_start(), snapshot.end());
+    while from < end {
+        let Ok(records) = snapshot.read(from, end, PAGE, true) else {
+            return found(Found::Damage { offset: from });
+        };
+        from = records.next_offset;
+        for chunk in &records.chunks {
+            let mut at = 0;
+            for header in headers(chunk).map_while(Result::ok) {
+                let batch = &chunk[at..at + header.size];
+                at += header.size;
+                let decoded = match header.compression() {
+                    0 => decode(&header, &batch[HEADER_LEN..]),
+                    _ => Err("its records are compressed"),
+                };
+                let offset = header.base_offset;
+                match decoded {
+                    Err(_) => found(Found::Damage { offset }),
+                    Ok(records) => records.iter().for_each(|record| {
+                        found(Found::Record {
+                            offset: record.offset,
+                            epoch: header.leader_epoch,
+                            value: record.value,
+                        });
+                    }),
+                }
+            }
+        }
+    }
 }
 
 type Fields = Map<String, Value>;
