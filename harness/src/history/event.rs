@@ -65,6 +65,8 @@ pub enum Value {
     Polled(Arc<str>, Vec<Polled>),
     /// Anything else.
     Json(Json),
+    /// JSON text that is too large to be built as a tree.
+    Text(String),
 }
 
 /// One line of a history, but for index and time, which the recorder gives it.
@@ -113,6 +115,7 @@ impl Event {
             Value::Polled(_, records) => records.len() * size_of::<Polled>(),
             Value::Polling => 0,
             Value::Json(_) => 256,
+            Value::Text(text) => text.len(),
         };
         size_of::<Self>() + value
     }
@@ -154,6 +157,7 @@ impl Value {
             Value::Json(json) => {
                 let _ = write!(into, "{json}");
             }
+            Value::Text(text) => into.extend_from_slice(text.as_bytes()),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct ClusterView {
     pub brokers: Vec<BrokerView>,
     /// Who the controller is, if known.
     pub controller: Option<i32>,
+    /// Identity of the topic that was asked about, where the broker tells it.
+    pub topic_id: Option<uuid::Uuid>,
     /// The partitions of the topic that was asked about; empty where it is unknown.
     pub partitions: BTreeMap<i32, PartitionView>,
 }
@@ -55,6 +57,27 @@ pub async fn describe_cluster(
     topic: Option<&str>,
     within: Duration,
 ) -> Result<ClusterView, RequestError> {
+    metadata(conn, topic, false, within).await
+}
+
+/// As [`describe_cluster`], and has the broker make the topic if it makes topics by itself.
+///
+/// # Errors
+/// Where the broker does not answer.
+pub async fn touch_topic(
+    conn: &mut Conn,
+    topic: &str,
+    within: Duration,
+) -> Result<ClusterView, RequestError> {
+    metadata(conn, Some(topic), true, within).await
+}
+
+async fn metadata(
+    conn: &mut Conn,
+    topic: Option<&str>,
+    create: bool,
+    within: Duration,
+) -> Result<ClusterView, RequestError> {
     let version = conn.version_of::<MetadataRequest>(METADATA_VERSION_MAX)?;
     let topics = topic.map(|name| {
         let name = TopicName(StrBytes::from_string(name.to_owned()));
@@ -62,7 +85,7 @@ pub async fn describe_cluster(
     });
     let request = MetadataRequest::default()
         .with_topics(Some(topics.into_iter().collect()))
-        .with_allow_auto_topic_creation(false);
+        .with_allow_auto_topic_creation(create);
     let answer = conn.ask("Metadata", &request, version, within).await?;
     Ok(view_of(answer))
 }
@@ -79,6 +102,7 @@ fn view_of(answer: MetadataResponse) -> ClusterView {
             address: format!("{}:{}", broker.host, broker.port),
         })
         .collect();
+    let topic_id = answer.topics.first().map(|topic| topic.topic_id);
     let partitions = answer
         .topics
         .into_iter()
@@ -97,6 +121,7 @@ fn view_of(answer: MetadataResponse) -> ClusterView {
     ClusterView {
         brokers,
         controller: known(answer.controller_id.0),
+        topic_id: topic_id.filter(|id| !id.is_nil()),
         partitions,
     }
 }

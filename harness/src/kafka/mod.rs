@@ -9,10 +9,13 @@ mod admin;
 mod conn;
 mod errors;
 mod offsets;
+mod pool;
 
 pub use admin::{
     BrokerView, ClusterView, CreateTopic, PartitionView, create_topic, describe_cluster,
+    touch_topic,
 };
 pub use conn::{Conn, RequestError};
 pub use errors::name_of;
 pub use offsets::{PartitionOffsets, list_offsets};
+pub use pool::{Brokers, newest};

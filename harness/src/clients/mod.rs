@@ -1,0 +1,18 @@
+//! librdkafka's clients, with every outcome kept.
+//!
+//! * [`BatchProducer`] keeps librdkafka's message status, so that a message counts as failed only
+//!   where it certainly was not persisted.
+//! * [`LogReader`] reads partitions from offsets that it is given; it belongs to no group, never
+//!   resets an offset by itself, and tells the partition of every error.
+//!
+//! Both are used by one thread at a time, and block it.
+
+mod outcome;
+mod producer;
+mod reader;
+mod settings;
+
+pub use outcome::{BatchOutcome, ErrorSummary, Fate, conclude};
+pub use producer::{BatchProducer, Outgoing};
+pub use reader::{LogReader, ReadError, ReadProblem, Received};
+pub use settings::{Acks, ClientSettings};
