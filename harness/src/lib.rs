@@ -2,16 +2,28 @@
 //! records every invocation and completion, has the history checked, and reports.
 //!
 //! # Layout
-//! * [`exit`]: what each exit code means
-//! * [`value`]: what is inside a message
-//! * [`kafka`]: our own small client, for questions to one certain broker
+//! * [`cli`]: the command line; [`exit`]: what each exit code means
+//! * [`run`]: one run from start to verdict
+//! * [`workload`]: what is sent and read, and when; [`value`]: what is inside a message;
+//!   [`seed`]: where all randomness comes from
+//! * [`clients`]: librdkafka's producer and reader with every outcome kept
+//! * [`kafka`]: our own small client, for questions to one certain broker; [`sampler`],
+//!   [`metrics`] and [`roles`] ask with it
 //! * [`history`]: the events of a run and the recorder
 //! * [`artifacts`]: builds the static binaries that go into a node
 //! * [`runtime`]: where a cluster runs: containers, or network namespaces
 
 pub mod artifacts;
+pub mod cli;
+pub mod clients;
 pub mod exit;
 pub mod history;
 pub mod kafka;
+pub mod metrics;
+pub mod roles;
+pub mod run;
 pub mod runtime;
+pub mod sampler;
+pub mod seed;
 pub mod value;
+pub mod workload;

@@ -208,9 +208,8 @@ fn steps(tape: &mut Tape, fault: &Fault) {
     ];
     for (step, time) in steps {
         let value = json!({"fault": fault.kind, "id": fault.asked / MS, "step": step,
-            "targets": [fault.target], "role": "leader", "shape": "isolate",
-            "partition": format!("batch-{}", fault.partition), "spares": ["controller"],
-            "measured": {"dropped-packets": 12}});
+            "targets": [format!("n{}", fault.target)], "role": "leader",
+            "partition": format!("batch-{}", fault.partition)});
         tape.note(time, "nemesis", fault.kind, value);
     }
 }

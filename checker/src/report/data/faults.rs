@@ -19,10 +19,6 @@ pub struct Fault {
     pub targets: String,
     /// The role that was aimed at, in words, where the history says it.
     pub role: Option<String>,
-    /// Its shape and what it spares, in words.
-    pub how: String,
-    /// What was measured when it took effect.
-    pub measured: String,
     /// When it was asked for.
     pub asked: Option<i64>,
     /// When its effect was measured.
@@ -42,22 +38,6 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// At whom, and how: `leader of batch-3 → n2 (isolate)`.
-    #[must_use]
-    pub fn aim(&self) -> String {
-        let whom = match &self.role {
-            Some(role) if self.targets.is_empty() || role == "node" => {
-                format!("{role} {}", self.targets)
-            }
-            Some(role) => format!("{role} → {}", self.targets),
-            None => self.targets.clone(),
-        };
-        match self.how.as_str() {
-            "" => whom.trim().to_owned(),
-            how => format!("{} ({how})", whom.trim()),
-        }
-    }
-
     /// How its kind is drawn.
     #[must_use]
     pub fn ink(&self) -> FaultInk {
@@ -123,7 +103,7 @@ pub fn faults(history: Option<&History>, verdict: Option<&Verdict>) -> Vec<Fault
             faults.push(Fault {
                 id: window.id.clone(),
                 kind: window.fault.clone(),
-                targets: nodes(&window.targets),
+                targets: people(&window.targets),
                 asked: window.asked,
                 effective: window.effective,
                 healed: window.healed,
@@ -163,55 +143,15 @@ fn learn(fault: &mut Fault, step: &crate::history::NemesisStep) {
     } else if slot.is_none() {
         *slot = time;
     }
-    let targets = nodes(&step.targets);
+    let targets = people(&step.targets);
     if !targets.is_empty() {
         fault.targets = targets;
     }
     fault.role = role(&step.value).or(fault.role.take());
-    if fault.how.is_empty() {
-        fault.how = how(&step.value);
-    }
-    if step.step == Step::Effective {
-        fault.measured = step.value.get("measured").map_or_else(String::new, people);
-    }
     fault.at_leader |= fault
         .role
         .as_deref()
         .is_some_and(|role| role.contains("leader"));
-}
-
-/// Targets in words; numbers are nodes.
-fn nodes(targets: &Json) -> String {
-    match targets {
-        Json::Array(all) => {
-            let all: Vec<String> = all.iter().map(nodes).collect();
-            all.join(", ")
-        }
-        Json::Number(node) => format!("n{node}"),
-        other => people(other),
-    }
-}
-
-/// `isolate, spares controller`: the fault's shape, as far as the nemesis tells it.
-fn how(value: &Json) -> String {
-    let mut words = Vec::new();
-    let field = |name: &str| value.get(name).filter(|value| !value.is_null());
-    if let Some(shape) = field("shape") {
-        words.push(people(shape));
-    }
-    let spares = field("spares").map_or_else(String::new, people);
-    if !spares.is_empty() {
-        words.push(format!("spares the {spares} port"));
-    }
-    if field("clients") == Some(&Json::Bool(true)) {
-        words.push("clients too".to_owned());
-    }
-    for (name, direction) in [("inbound-ms", "inbound"), ("outbound-ms", "outbound")] {
-        if let Some(ms) = field(name) {
-            words.push(format!("{} ms {direction}", people(ms)));
-        }
-    }
-    words.join(", ")
 }
 
 /// `leader of batch-3`: what the fault was aimed at, before anybody knew who that is.
@@ -221,7 +161,7 @@ fn role(value: &Json) -> Option<String> {
         .get("partition")
         .filter(|partition| !partition.is_null());
     Some(match partition {
-        Some(partition) if role == "leader" || role == "follower" => {
+        Some(partition) if !role.contains(' ') => {
             let partition = people(partition);
             format!("{role} of {partition}")
         }

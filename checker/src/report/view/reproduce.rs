@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::report::data::faults::people;
 use crate::report::facts::{DRAWN, Facts};
-use crate::report::text::{clip, moment, visible};
+use crate::report::text::{moment, visible};
 
 /// One fault of the schedule, as executed.
 pub struct ScheduleRow {
@@ -14,8 +14,6 @@ pub struct ScheduleRow {
     pub targets: String,
     /// Asked, effective, healed, verified.
     pub steps: [String; 4],
-    /// What was measured when it took effect.
-    pub measured: String,
     /// What went wrong.
     pub trouble: String,
 }
@@ -82,8 +80,10 @@ fn row(fault: &crate::report::data::faults::Fault) -> ScheduleRow {
     let steps = [fault.asked, fault.effective, fault.healed, fault.verified];
     ScheduleRow {
         label: fault.label(),
-        targets: clip(&fault.aim(), 200),
-        measured: clip(&fault.measured, 300),
+        targets: match &fault.role {
+            Some(role) => format!("{role} → {}", fault.targets),
+            None => fault.targets.clone(),
+        },
         steps: steps.map(|time| time.map_or_else(|| "—".to_owned(), moment)),
         trouble: fault.trouble.clone().unwrap_or_default(),
     }

@@ -2,7 +2,7 @@
 
 use crate::report::data::availability::Recovery;
 use crate::report::facts::{DRAWN, Facts};
-use crate::report::text::{clip, count, duration, moment};
+use crate::report::text::{count, duration, moment};
 
 /// What one fault cost.
 pub struct AvailabilityRow {
@@ -51,7 +51,11 @@ pub fn availability(facts: &Facts<'_>) -> AvailabilityTable {
         AvailabilityRow {
             number: fault.number,
             kind: fault.kind.clone(),
-            targets: clip(&fault.aim(), 200),
+            targets: match &fault.role {
+                Some(role) if fault.targets.is_empty() => role.clone(),
+                Some(role) => format!("{role} → {}", fault.targets),
+                None => fault.targets.clone(),
+            },
             from: moment(from),
             until: fault
                 .healed

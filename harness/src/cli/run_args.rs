@@ -1,0 +1,313 @@
+//! The flags of `run`, and what they come to together.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker::chaos::seeded_bug::SeededBug;
+use clap::{Args, ValueEnum};
+use nemesis::FaultKind;
+
+use super::suggest::nearest;
+use crate::clients::Acks;
+use crate::value::MIN_BYTES;
+
+/// What is sent and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// Producers and consumers at a rate, in batches, for a while.
+    Batch,
+    /// One batch of 5,000 messages into a fresh topic, read at once: the test that found the bug
+    /// this project began with.
+    LargeBatch,
+}
+
+/// Where the cluster runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeName {
+    /// Docker where its engine answers, else namespaces.
+    Auto,
+    /// Containers of a Docker engine.
+    Docker,
+    /// Processes in network namespaces: no Docker, no root.
+    Namespaces,
+    /// Somebody else's cluster, at --bootstrap; only `--nemesis none`.
+    External,
+}
+
+/// When the broker counts a write as held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityName {
+    /// After fdatasync.
+    Fsync,
+    /// After the write, as Kafka does: durable by replication.
+    Replicated,
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Faults: partition, kill, pause, delay-watermark, a list of them (partition,kill), or none.
+    #[arg(long, default_value = "partition", value_name = "LIST", value_parser = parse_nemesis)]
+    pub nemesis: NemesisList,
+    /// What is sent and read.
+    #[arg(long, value_enum, default_value_t = Workload::Batch)]
+    pub workload: Workload,
+    /// Where the cluster runs.
+    #[arg(long, value_enum, default_value_t = RuntimeName::Auto)]
+    pub runtime: RuntimeName,
+    /// Everything random is drawn from it; printed and stored [default: a fresh one].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Messages to be acknowledged at least [default: 100000; large-batch: 5000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub messages: Option<u64>,
+    /// Messages of one batch, which is one operation of the history.
+    #[arg(long, default_value_t = 5000, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: u32,
+    /// Partitions of the topic [default: 6; large-batch: 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub partitions: Option<i32>,
+    /// Seconds of the main phase, in which the faults are; it goes on until enough messages are
+    /// acknowledged.
+    #[arg(long, default_value = "36", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub time: Duration,
+    /// Messages a second of all producers together; 0: as fast as possible
+    /// [default: 1.25 times what --messages in --time needs].
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// What producers wait for: 0, 1 or all.
+    #[arg(long, default_value = "all", value_parser = str::parse::<Acks>)]
+    pub acks: Acks,
+    /// Payload sizes in bytes, many small ones, some large; K and M are understood.
+    #[arg(long, default_value = "100..10240", value_name = "MIN..MAX", value_parser = parse_size)]
+    pub size: RangeInclusive<usize>,
+    /// Producers, each a thread and a librdkafka client.
+    #[arg(long, default_value_t = 4, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub producers: u32,
+    /// Consumers, each with its share of the partitions.
+    #[arg(long, default_value_t = 2, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub consumers: u32,
+    /// Brokers of the cluster.
+    #[arg(long, default_value_t = 3, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub brokers: u32,
+    /// Replicas of each partition [default: 3, or the number of brokers].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..=9))]
+    pub replication_factor: Option<i16>,
+    /// Fewest in-sync replicas for a write with acks=all.
+    #[arg(long, default_value_t = 2, value_name = "N",
+        value_parser = clap::value_parser!(i32).range(1..=9))]
+    pub min_insync_replicas: i32,
+    /// When the broker counts a write as held.
+    #[arg(long, value_enum, default_value_t = DurabilityName::Fsync)]
+    pub durability: DurabilityName,
+    /// Producers retry without idempotence (always so unless acks=all).
+    #[arg(long)]
+    pub no_idempotence: bool,
+    /// A rule of the broker that is switched off, to see the alarm ring (`harness list
+    /// seeded-bugs`).
+    #[arg(long, value_name = "NAME", value_parser = parse_bug)]
+    pub seeded_bug: Option<SeededBug>,
+    /// Partitions cut the clients off, too, not only brokers from each other.
+    #[arg(long)]
+    pub cut_clients: bool,
+    /// Passes of the large-batch workload, each on a fresh topic.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Seconds until a message that is not acknowledged is given up.
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub delivery_timeout: Duration,
+    /// Seconds that the cluster has to recover after the last fault.
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub recovery_limit: Duration,
+    /// Print the schedule of faults and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Folder of the runs; each run has its own in it, and `latest` points to the newest.
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Leave the cluster running at the end (`harness heal` removes it).
+    #[arg(long)]
+    pub keep: bool,
+    /// Addresses of somebody else's cluster (HOST:PORT,...); implies --runtime external.
+    #[arg(long, value_name = "ADDRESSES")]
+    pub bootstrap: Option<String>,
+}
+
+/// The faults of `--nemesis`; empty is `none`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NemesisList(pub Vec<FaultKind>);
+
+impl std::fmt::Display for NemesisList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let names: Vec<&str> = self.0.iter().map(|kind| kind.name()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl RunArgs {
+    /// Messages to be acknowledged.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages.unwrap_or(match self.workload {
+            Workload::Batch => 100_000,
+            Workload::LargeBatch => 5000,
+        })
+    }
+
+    /// Partitions of a topic.
+    #[must_use]
+    pub fn partitions(&self) -> i32 {
+        self.partitions.unwrap_or(match self.workload {
+            Workload::Batch => 6,
+            Workload::LargeBatch => 3,
+        })
+    }
+
+    /// Messages a second, 0 for as fast as possible.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        let needed = 1.25 * self.messages() as f64 / self.time.as_secs_f64().max(1.0);
+        self.rate.unwrap_or(needed)
+    }
+
+    /// Replicas of each partition.
+    #[must_use]
+    pub fn replication_factor(&self) -> i16 {
+        let brokers = i16::try_from(self.brokers).unwrap_or(i16::MAX);
+        self.replication_factor.unwrap_or(brokers.min(3))
+    }
+
+    /// Whether producers are idempotent; librdkafka allows it with acks=all alone.
+    #[must_use]
+    pub fn idempotence(&self) -> bool {
+        self.acks == Acks::All && !self.no_idempotence
+    }
+
+    /// The runtime, `--bootstrap` taken into account.
+    #[must_use]
+    pub fn runtime(&self) -> RuntimeName {
+        match self.bootstrap {
+            Some(_) => RuntimeName::External,
+            None => self.runtime,
+        }
+    }
+
+    /// What cannot be asked for together.
+    ///
+    /// # Errors
+    /// A sentence that names the flags and the mend.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.runtime() == RuntimeName::External {
+            if self.bootstrap.is_none() {
+                return Err("--runtime external needs --bootstrap HOST:PORT,...".to_owned());
+            }
+            if !self.nemesis.0.is_empty() {
+                let wanted = &self.nemesis;
+                return Err(format!(
+                    "--nemesis {wanted} needs a cluster of our own; with --bootstrap only \
+                     --nemesis none is possible"
+                ));
+            }
+            if self.seeded_bug.is_some() {
+                return Err("--seeded-bug needs a cluster of our own, not --bootstrap".to_owned());
+            }
+        }
+        let factor = self.replication_factor();
+        if self.bootstrap.is_none() && i64::from(factor) > i64::from(self.brokers) {
+            let brokers = self.brokers;
+            return Err(format!(
+                "--replication-factor {factor} needs as many brokers; there are {brokers}"
+            ));
+        }
+        if self.min_insync_replicas > i32::from(factor) {
+            let min = self.min_insync_replicas;
+            return Err(format!(
+                "--min-insync-replicas {min} can never be met with {factor} replicas"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
+    if text == "none" {
+        return Ok(NemesisList::default());
+    }
+    let mut kinds = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let kind: FaultKind = name.parse().map_err(|error| {
+            let names = FaultKind::ALL.iter().map(|kind| kind.name());
+            match nearest(name, names.chain(["none"])) {
+                Some(near) => format!("unknown nemesis `{name}`; did you mean `{near}`?"),
+                None => format!("{error}"),
+            }
+        })?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(NemesisList(kinds))
+}
+
+fn parse_bug(text: &str) -> Result<SeededBug, String> {
+    SeededBug::by_name(text).ok_or_else(|| {
+        let names = SeededBug::ALL.iter().map(|bug| bug.name());
+        match nearest(text, names) {
+            Some(near) => format!("unknown seeded bug `{text}`; did you mean `{near}`?"),
+            None => format!("unknown seeded bug `{text}`; `harness list seeded-bugs` has them"),
+        }
+    })
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    match number.parse::<f64>() {
+        Ok(seconds) if (1.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("`{text}` is no number of seconds from 1 to 86400")),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
+        _ => Err(format!("`{text}` is no number of messages a second")),
+    }
+}
+
+fn parse_size(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    let max = max.strip_prefix('=').unwrap_or(max);
+    let (min, max) = (parse_bytes(min)?, parse_bytes(max)?);
+    if min < MIN_BYTES || min > max || max > 900_000 {
+        return Err(format!(
+            "sizes go from {MIN_BYTES} to 900000 bytes, the smaller one first; `{text}` does not"
+        ));
+    }
+    Ok(min..=max)
+}
+
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let upper = text.to_ascii_uppercase();
+    let (digits, factor) = match (upper.strip_suffix('K'), upper.strip_suffix('M')) {
+        (Some(digits), _) => (digits, 1024),
+        (_, Some(digits)) => (digits, 1024 * 1024),
+        _ => (upper.as_str(), 1),
+    };
+    let number: usize = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is no number of bytes"))?;
+    Ok(number.saturating_mul(factor))
+}

@@ -1,0 +1,45 @@
+//! The settings of a run as its history tells them: what profiles and vacuity need, and more.
+
+use serde_json::{Value as Json, json};
+
+use super::Own;
+use crate::cli::{RunArgs, Workload};
+use crate::history::{Event, Kind, Process, Recorder, Value};
+
+/// Every setting.
+#[must_use]
+pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>) -> Json {
+    json!({
+        "workload": match args.workload {
+            Workload::Batch => "batch",
+            Workload::LargeBatch => "large-batch",
+        },
+        "nemesis": args.nemesis.to_string(),
+        "runtime": own.map_or("external", |own| own.kind.name()),
+        "seed": seed,
+        "acks": args.acks.to_string(),
+        "idempotence": args.idempotence(),
+        "isolation": "read_committed",
+        "min-isr": args.min_insync_replicas,
+        "replication-factor": args.replication_factor(),
+        "sub-via": "assign",
+        "brokers": args.brokers,
+        "partitions": args.partitions(),
+        "producers": args.producers,
+        "consumers": args.consumers,
+        "batch": args.batch,
+        "messages": args.messages(),
+        "rate": args.rate(),
+        "time-seconds": args.time.as_secs_f64(),
+        "size": [args.size.start(), args.size.end()],
+        "durability": format!("{:?}", args.durability).to_lowercase(),
+        "seeded-bug": args.seeded_bug.map(|bug| bug.name()),
+        "recovery-limit-seconds": args.recovery_limit.as_secs_f64(),
+    })
+}
+
+/// The first operation of a history.
+pub fn record_config(recorder: &Recorder, args: &RunArgs, seed: u64, own: Option<&Own>) {
+    let value = Value::Json(config(args, seed, own));
+    recorder.record(Event::new(Process::Sampler, Kind::Ok, "config", value));
+}

@@ -1,0 +1,282 @@
+//! One run from the command line to its exit code.
+//!
+//! * [`site`]: the cluster under test; [`phases`]: what is done to it, in order
+//! * [`recovery`]: whether it has recovered; [`audit`]: what its disks hold
+//! * [`verdict`]: check, report, last lines
+//! * [`folder`], [`environment`], [`progress`], [`interrupt`]: what surrounds a run
+
+mod audit;
+mod config;
+mod environment;
+mod faults;
+mod folder;
+mod interrupt;
+mod main_phase;
+mod phases;
+mod progress;
+mod quiet;
+mod recovery;
+mod site;
+mod threads;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use nemesis::{Schedule, ScheduleSpec};
+
+use crate::artifacts::{self, Artifacts, BuildOptions};
+use crate::cli::{RunArgs, RuntimeName, Workload};
+use crate::exit::Exit;
+use crate::runtime::{self, RuntimeChoice, RuntimeKind};
+use crate::seed;
+
+pub use verdict::exit_of;
+
+/// `harness run`.
+#[must_use]
+pub fn main(args: &RunArgs) -> Exit {
+    if let Err(why) = args.validate() {
+        eprintln!("error: {why}");
+        return Exit::Usage;
+    }
+    let seed = args.seed.unwrap_or_else(seed::fresh);
+    let schedule = match Schedule::generate(seed, &schedule_spec(args)) {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Usage;
+        }
+    };
+    if args.dry_run {
+        print!("{}", shown(&schedule, args.json));
+        return Exit::Valid;
+    }
+    match prepare_and_run(args, seed, schedule) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Infrastructure
+        }
+    }
+}
+
+fn prepare_and_run(args: &RunArgs, seed: u64, schedule: Schedule) -> anyhow::Result<Exit> {
+    let place = match args.runtime() {
+        RuntimeName::External => None,
+        name => Some(own_runtime(args, name)?),
+    };
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no asynchronous runtime")?;
+    let exit = tokio.block_on(phases::run(args, seed, schedule, place));
+    // A question to a broker that never answers must not hold the process up.
+    tokio.shutdown_background();
+    exit
+}
+
+/// What a cluster of our own is made of.
+pub struct Own {
+    /// Which runtime.
+    pub kind: RuntimeKind,
+    /// Why that one.
+    pub why: String,
+    /// Binaries.
+    pub artifacts: Artifacts,
+}
+
+fn own_runtime(args: &RunArgs, name: RuntimeName) -> anyhow::Result<Own> {
+    let choice = match name {
+        RuntimeName::Docker => RuntimeChoice::Only(RuntimeKind::Docker),
+        RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
+        RuntimeName::Auto | RuntimeName::External => RuntimeChoice::Auto,
+    };
+    // Its own small runtime, gone before namespaces are entered: that needs a single thread.
+    let selected = block_on(runtime::select(choice))??;
+    let options = BuildOptions {
+        seeded_bugs: args.seeded_bug.is_some(),
+    };
+    let artifacts = artifacts::build(&workspace(), options, &mut |line| eprintln!("{line}"))?;
+    runtime::enter(selected.kind, &artifacts)?;
+    Ok(Own {
+        kind: selected.kind,
+        why: selected.why,
+        artifacts,
+    })
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no asynchronous runtime")?;
+    Ok(runtime.block_on(future))
+}
+
+/// The workspace that the harness was built from: where the broker is built.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Where the journals of faults are.
+fn journal_dir(out: &Path) -> PathBuf {
+    out.join(".journal")
+}
+
+/// What the schedule of faults is drawn for: nothing of the broker under test goes in.
+#[must_use]
+pub fn schedule_spec(args: &RunArgs) -> ScheduleSpec {
+    ScheduleSpec {
+        kinds: args.nemesis.0.clone(),
+        nodes: args.brokers,
+        partitions: u32::try_from(args.partitions()).unwrap_or(1),
+        main_ms: u64::try_from(args.time.as_millis()).unwrap_or(u64::MAX),
+        clients: args.cut_clients,
+    }
+}
+
+/// The schedule as `--dry-run` prints it.
+fn shown(schedule: &Schedule, json: bool) -> String {
+    if json {
+        schedule.to_json()
+    } else {
+        schedule.to_text()
+    }
+}
+
+/// The command that does this run again.
+#[must_use]
+pub fn replay_command(args: &RunArgs, seed: u64) -> String {
+    let mut command = format!(
+        "cargo run -p harness -- --nemesis {} --seed {seed}",
+        args.nemesis
+    );
+    let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
+    if args.workload == Workload::LargeBatch {
+        add("workload", "large-batch".to_owned());
+    }
+    if let Some(messages) = args.messages {
+        add("messages", messages.to_string());
+    }
+    if let Some(partitions) = args.partitions {
+        add("partitions", partitions.to_string());
+    }
+    if let Some(rate) = args.rate {
+        add("rate", rate.to_string());
+    }
+    if args.batch != 5000 {
+        add("batch", args.batch.to_string());
+    }
+    if args.time.as_secs() != 36 {
+        add("time", args.time.as_secs_f64().to_string());
+    }
+    if args.acks != crate::clients::Acks::All {
+        add("acks", args.acks.to_string());
+    }
+    if args.size != (100..=10_240) {
+        add(
+            "size",
+            format!("{}..{}", args.size.start(), args.size.end()),
+        );
+    }
+    if args.producers != 4 {
+        add("producers", args.producers.to_string());
+    }
+    if args.consumers != 2 {
+        add("consumers", args.consumers.to_string());
+    }
+    if args.brokers != 3 {
+        add("brokers", args.brokers.to_string());
+    }
+    if let Some(factor) = args.replication_factor {
+        add("replication-factor", factor.to_string());
+    }
+    if args.min_insync_replicas != 2 {
+        add("min-insync-replicas", args.min_insync_replicas.to_string());
+    }
+    if args.durability == crate::cli::DurabilityName::Replicated {
+        add("durability", "replicated".to_owned());
+    }
+    if args.repeat != 1 {
+        add("repeat", args.repeat.to_string());
+    }
+    if let Some(bug) = args.seeded_bug {
+        add("seeded-bug", bug.name().to_owned());
+    }
+    if let Some(bootstrap) = &args.bootstrap {
+        add("bootstrap", bootstrap.clone());
+    }
+    match args.runtime {
+        RuntimeName::Docker => add("runtime", "docker".to_owned()),
+        RuntimeName::Namespaces => add("runtime", "namespaces".to_owned()),
+        RuntimeName::Auto | RuntimeName::External => {}
+    }
+    for (flag, set) in [
+        (" --no-idempotence", args.no_idempotence),
+        (" --cut-clients", args.cut_clients),
+    ] {
+        if set {
+            command.push_str(flag);
+        }
+    }
+    command
+}
+
+/// `harness heal`.
+#[must_use]
+pub fn heal(out: &Path) -> Exit {
+    match block_on(runtime::heal(&journal_dir(out))) {
+        Ok(Ok(healed)) => {
+            for line in &healed.removed {
+                println!("removed {line}");
+            }
+            for line in &healed.alive {
+                println!("left alone: {line}");
+            }
+            if healed.removed.is_empty() {
+                println!("nothing was left behind");
+            }
+            Exit::Valid
+        }
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            Exit::Infrastructure
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Internal
+        }
+    }
+}
+
+/// `harness doctor`.
+#[must_use]
+pub fn doctor(json: bool) -> Exit {
+    let selected = block_on(runtime::select(RuntimeChoice::Auto));
+    match selected {
+        Ok(Ok(selected)) => {
+            let (name, why) = (selected.kind.name(), selected.why);
+            if json {
+                println!("{}", serde_json::json!({"runtime": name, "why": why}));
+            } else {
+                println!("{name}: {why}");
+            }
+            Exit::Valid
+        }
+        Ok(Err(error)) => {
+            eprintln!("{error}");
+            Exit::Infrastructure
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Internal
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "run_test.rs"]
+mod tests;

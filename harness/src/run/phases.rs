@@ -1,0 +1,336 @@
+//! The phases of a run, in order: setup, main, healed, drain, restart, drain-again, audit.
+//!
+//! Invariant: whatever happens after the cluster came up, it is taken down again (unless the user
+//! asked to keep it), the history is finished, and what it holds is checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nemesis::journal::Owner;
+use nemesis::{Journal, Schedule};
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::config::{config, record_config};
+use super::folder::Folder;
+use super::interrupt::{Interrupts, Patience};
+use super::progress::Board;
+use super::site::Site;
+use super::threads::on_thread;
+use super::{Own, audit, environment, journal_dir, replay_command, verdict};
+use crate::cli::{RunArgs, Workload};
+use crate::exit::Exit;
+use crate::history::{self, Event, Kind, Process, Recorder, Value};
+use crate::runtime::{self, ClusterSpec};
+use crate::sampler;
+use crate::seed::{self, Use};
+use crate::workload::Clients;
+use crate::workload::plan::Plan;
+
+/// A reader that gets nothing new for this long gives up.
+pub(super) const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Everything that the phases share.
+pub(super) struct Run<'a> {
+    pub(super) args: &'a RunArgs,
+    pub(super) seed: u64,
+    pub(super) schedule: Schedule,
+    pub(super) folder: &'a Folder,
+    pub(super) recorder: Recorder,
+    pub(super) board: Board,
+    pub(super) interrupts: Interrupts,
+    pub(super) site: &'a Site,
+    pub(super) journal: Option<Arc<Journal>>,
+    /// Tells this run's messages from another's.
+    pub(super) identity: u64,
+    /// One for each topic of this run.
+    pub(super) topics: Vec<Clients>,
+    /// Writes of the probes.
+    pub(super) probes: Vec<Plan>,
+    /// What failed of the test bed.
+    pub(super) broken: Vec<String>,
+    /// For `run.json`.
+    pub(super) notes: serde_json::Map<String, Json>,
+}
+
+/// One run, from the runtime chosen to the exit code.
+///
+/// # Errors
+/// Where the test bed fails before there is anything to check.
+pub async fn run(
+    args: &RunArgs,
+    seed: u64,
+    schedule: Schedule,
+    own: Option<Own>,
+) -> anyhow::Result<Exit> {
+    let interrupts = Interrupts::listen().context("signals cannot be handled")?;
+    heal_leftovers(args).await?;
+    let folder = Folder::create(&args.out, seed)
+        .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
+    let replay = replay_command(args, seed);
+    eprintln!("seed {seed}; results in {}", folder.shown(""));
+    if let Some(own) = &own {
+        eprintln!("runtime {}: {}", own.kind.name(), own.why);
+    }
+    let started = jiff::Timestamp::now().to_string();
+    let (recorder, recorder_thread) = history::start(&folder.file("history.jsonl"))?;
+    record_config(&recorder, args, seed, own.as_ref());
+    let began = Instant::now();
+    let before = environment::pressure();
+    let board = Board::new(args.messages());
+    let (stop_board, board_stops) = watch::channel(false);
+    let shown = board.show(board_stops);
+
+    let surroundings = Surroundings {
+        args,
+        seed,
+        schedule,
+        folder: &folder,
+        recorder: recorder.clone(),
+        board: board.clone(),
+        interrupts,
+    };
+    let outcome = with_site(surroundings, own.as_ref()).await;
+
+    stop_board.send_replace(true);
+    // The board's task only prints; its end is waited for so that the last lines come last.
+    let _ = shown.await;
+    let (mut broken, notes) =
+        outcome.unwrap_or_else(|error| (vec![format!("{error:#}")], serde_json::Map::new()));
+    if let Err(error) = recorder_thread.finish() {
+        broken.push(error.to_string());
+    }
+    let summary = json!({
+        "started": started,
+        "command": replay,
+        "arguments": std::env::args().collect::<Vec<_>>(),
+        "seed": seed,
+        "config": config(args, seed, own.as_ref()),
+        "environment": environment::describe(),
+        "pressure": {"before": before, "after": environment::pressure()},
+        "seconds": began.elapsed().as_secs_f64(),
+        "broken": broken,
+        "notes": notes,
+    });
+    folder.write_json("run.json", &summary)?;
+    folder.make_latest()?;
+    end(args, &folder, &broken, &replay).await
+}
+
+async fn end(
+    args: &RunArgs,
+    folder: &Folder,
+    broken: &[String],
+    replay: &str,
+) -> anyhow::Result<Exit> {
+    let (args, folder) = (args.clone(), folder.clone());
+    let (broken, replay) = (broken.to_vec(), replay.to_owned());
+    on_thread("check", move || {
+        for what in &broken {
+            eprintln!("test bed: {what}");
+        }
+        let verdict = verdict::check(&folder.file("history.jsonl"), &args, &broken)?;
+        verdict::conclude(&folder, &args, &verdict, &replay)
+    })
+    .await
+}
+
+async fn heal_leftovers(args: &RunArgs) -> anyhow::Result<()> {
+    let healed = runtime::heal(&journal_dir(&args.out)).await?;
+    for line in &healed.removed {
+        eprintln!("left by a killed run, removed: {line}");
+    }
+    Ok(())
+}
+
+type Outcome = (Vec<String>, serde_json::Map<String, Json>);
+
+/// What a run has before it has a cluster.
+struct Surroundings<'a> {
+    args: &'a RunArgs,
+    seed: u64,
+    schedule: Schedule,
+    folder: &'a Folder,
+    recorder: Recorder,
+    board: Board,
+    interrupts: Interrupts,
+}
+
+/// Brings the cluster up, runs the phases, takes it down.
+async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Result<Outcome> {
+    let Surroundings { args, folder, .. } = around;
+    let began = Instant::now();
+    enter_phase(&around.recorder, &around.board, "setup")?;
+    let site = match (own, &args.bootstrap) {
+        (Some(own), _) => {
+            let spec = ClusterSpec {
+                run_id: run_id(folder),
+                nodes: args.brokers,
+                dir: folder.path().to_owned(),
+                broker_args: Vec::new(),
+            };
+            Site::own(own.kind, &own.artifacts, args, around.seed, spec).await?
+        }
+        (None, Some(bootstrap)) => Site::external(bootstrap).await?,
+        (None, None) => bail!("neither a runtime nor --bootstrap"),
+    };
+    let journal = match &site.runtime {
+        Some(_) => {
+            let owner = Owner {
+                run: run_id(folder),
+                runtime: own.map_or("external", |own| own.kind.name()).to_owned(),
+                pid: std::process::id(),
+            };
+            let journal = Journal::open(&journal_dir(&args.out), &owner);
+            Some(Arc::new(
+                journal.context("the journal of faults cannot be written")?,
+            ))
+        }
+        None => None,
+    };
+    let mut run = Run {
+        args,
+        seed: around.seed,
+        schedule: around.schedule,
+        folder,
+        recorder: around.recorder,
+        board: around.board,
+        interrupts: around.interrupts,
+        site: &site,
+        journal,
+        identity: identity(around.seed),
+        topics: Vec::new(),
+        probes: Vec::new(),
+        broken: Vec::new(),
+        notes: serde_json::Map::new(),
+    };
+    if let Err(error) = run.phases(began).await {
+        run.broken.push(format!("{error:#}"));
+    }
+    let Run {
+        mut broken,
+        notes,
+        journal,
+        ..
+    } = run;
+    if args.keep {
+        eprintln!("the cluster is left running at {}", site.bootstrap);
+        return Ok((broken, notes));
+    }
+    match site.down().await {
+        Err(error) => broken.push(format!("the cluster could not be taken down: {error:#}")),
+        // Nothing is left: the journal has nothing more to tell.
+        Ok(()) => {
+            if let Some(Err(error)) = journal.and_then(Arc::into_inner).map(Journal::close) {
+                broken.push(format!("the journal of faults cannot be removed: {error}"));
+            }
+        }
+    }
+    Ok((broken, notes))
+}
+
+/// Not of the seed alone: a replay on a cluster that was kept must not meet old messages.
+fn identity(seed: u64) -> u64 {
+    let drawn: u64 = rand::Rng::random(&mut seed::stream(seed, Use::Identity, 0));
+    drawn ^ jiff::Timestamp::now().as_nanosecond() as u64
+}
+
+/// How runtimes and the journal name the run.
+fn run_id(folder: &Folder) -> String {
+    folder.name().to_lowercase()
+}
+
+fn enter_phase(recorder: &Recorder, board: &Board, name: &str) -> anyhow::Result<()> {
+    let value = Value::Json(json!(name));
+    recorder.record(Event::new(Process::Sampler, Kind::Ok, "phase", value));
+    board.phase(name);
+    recorder.flush()?;
+    Ok(())
+}
+
+impl Run<'_> {
+    pub(super) fn enter(&self, phase: &str) -> anyhow::Result<()> {
+        enter_phase(&self.recorder, &self.board, phase)
+    }
+
+    pub(super) fn note(&mut self, name: &str, value: Json) {
+        self.notes.insert(name.to_owned(), value);
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.interrupts.patience()
+    }
+
+    /// Whether the phases that only a patient user waits for are to be left out.
+    pub(super) fn hurried(&self) -> bool {
+        self.patience() > Patience::Whole
+    }
+
+    pub(super) async fn phases(&mut self, began: Instant) -> anyhow::Result<()> {
+        self.site.ready().await?;
+        self.note("ready-seconds", json!(began.elapsed().as_secs_f64()));
+        self.make_topics().await?;
+        let (stop_sampling, sampling_stops) = watch::channel(false);
+        let metrics = sampler::spawn_metrics(
+            self.site.admin.clone(),
+            self.recorder.clone(),
+            &self.folder.file("metrics.jsonl"),
+            sampling_stops.clone(),
+        );
+        let sampling = self.sampler(0).spawn(sampling_stops);
+        let result = self.faulty_and_quiet_phases().await;
+        stop_sampling.send_replace(true);
+        // Both tasks end by themselves once told; they return nothing.
+        let _ = tokio::join!(metrics, sampling);
+        result?;
+        if let Some(runtime) = self.site.runtime.clone()
+            && self.patience() == Patience::Whole
+        {
+            self.audit(runtime.as_ref()).await?;
+        }
+        self.enter("end")
+    }
+
+    /// Reads every broker's log from its disk; the brokers are stopped for it.
+    pub(super) async fn audit(&mut self, runtime: &dyn runtime::Runtime) -> anyhow::Result<()> {
+        self.enter("audit")?;
+        let began = Instant::now();
+        let mut topics = audit::Topics::new();
+        for clients in &self.topics {
+            let views = self
+                .site
+                .brokers
+                .views(Some(&clients.topic), ASK_WITHIN)
+                .await;
+            let id = views.values().find_map(|view| view.topic_id);
+            topics.extend(id.map(|id| (id, clients.topic.to_string())));
+        }
+        let scratch = self.folder.path();
+        let failures = audit::audit(runtime, &topics, self.identity, scratch, &self.recorder).await;
+        for failure in &failures {
+            eprintln!("{failure}");
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        self.note("audit", json!({"failures": failures, "seconds": seconds}));
+        Ok(())
+    }
+
+    pub(super) async fn faulty_and_quiet_phases(&mut self) -> anyhow::Result<()> {
+        match self.args.workload {
+            Workload::Batch => self.batch_main().await?,
+            Workload::LargeBatch => self.large_batch_main().await?,
+        }
+        if self.patience() == Patience::None {
+            return Ok(());
+        }
+        self.drain_all("drain").await?;
+        if self.hurried() || self.site.runtime.is_none() {
+            return Ok(());
+        }
+        self.restart().await?;
+        self.drain_all("drain-again").await
+    }
+}
