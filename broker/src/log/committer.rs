@@ -119,6 +119,8 @@ pub(super) struct Committer {
     written: AtomicU64,
     durable: AtomicU64,
     room: Notify,
+    /// `wake` for a driver that is a task.
+    queued: Notify,
 }
 
 impl Committer {
@@ -146,6 +148,7 @@ impl Committer {
             written: AtomicU64::new(end.get()),
             durable: AtomicU64::new(end.get()),
             room: Notify::new(),
+            queued: Notify::new(),
         })
     }
 
@@ -193,6 +196,7 @@ impl Committer {
         self.config.metrics.queued_bytes.add(bytes);
         drop(queue);
         self.wake.notify_one();
+        self.queued.notify_one();
         Ok(lsn)
     }
 
@@ -216,6 +220,7 @@ impl Committer {
         let reason = || "it was closed".to_owned();
         self.queue().closed.get_or_insert_with(reason);
         self.wake.notify_all();
+        self.queued.notify_one();
         self.room.notify_waiters();
     }
 
@@ -247,6 +252,29 @@ impl Committer {
             if stop && !more {
                 return self.finish();
             }
+        }
+    }
+
+    /// [`Self::run`] as a task, for simulation: `sync_time` is waited before each group, as if
+    /// it were what the disk takes.
+    pub async fn drive(self: Arc<Self>, mut sync_time: impl FnMut() -> Duration) {
+        let mut more = false;
+        loop {
+            let (empty, full, closed) = {
+                let queue = self.queue();
+                (queue.frames.is_empty(), queue.full, queue.closed.is_some())
+            };
+            if closed && empty && !more {
+                return;
+            }
+            if full {
+                let _ = tokio::time::timeout(FULL_POLL, self.queued.notified()).await;
+            } else if empty && !more {
+                self.queued.notified().await;
+                continue;
+            }
+            tokio::time::sleep(sync_time()).await;
+            more = self.commit_group();
         }
     }
 

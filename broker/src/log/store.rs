@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -186,8 +187,9 @@ impl LogStore {
         }
     }
 
-    /// Opens or makes the store on `storage`, for tests and simulation: nothing is committed
-    /// until [`Self::commit_pending`] is called, and `on_fatal` is called in place of an abort.
+    /// Opens or makes the store on `storage`, for tests and simulation: nothing is committed but
+    /// by [`Self::commit_pending`] or [`Self::driver`], and `on_fatal` is called in place of an
+    /// abort.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -262,6 +264,19 @@ impl LogStore {
     pub fn commit_pending(&self) -> bool {
         assert!(!self.inner.threaded, "the committer's thread commits");
         self.inner.committer.commit_group()
+    }
+
+    /// What commits a store of [`Self::open_manual`] as a task until it is closed or dropped;
+    /// `sync_time` is how long the disk takes for the next group.
+    ///
+    /// # Panics
+    /// On a store with a committer thread.
+    pub fn driver(
+        &self,
+        sync_time: impl FnMut() -> Duration + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        assert!(!self.inner.threaded, "the committer's thread commits");
+        self.inner.committer.clone().drive(sync_time)
     }
 
     /// Takes the log of one partition, made empty if it is new. `on_held` is called from the

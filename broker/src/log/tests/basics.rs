@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -453,4 +454,42 @@ async fn the_real_thing_commits_by_itself_and_survives_a_restart() {
             store.close(BrokerEpoch(1)).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_task_can_commit_and_ends_with_the_store() {
+    let store = healthy(&MemoryStorage::new());
+    let driver = exec::spawn("wal-driver", store.driver(|| Duration::ZERO));
+    let held = Arc::new(tokio::sync::Notify::new());
+    let notify = held.clone();
+    let on_held = Arc::new(move || notify.notify_one());
+    let mut log = store.partition(tp(1, 0), on_held).unwrap();
+    for serial in 0..20 {
+        log.append(EPOCH, &produced(&batch(serial, 1, 500)))
+            .unwrap();
+        while !log.is_settled() {
+            held.notified().await;
+        }
+    }
+    assert_eq!(log.held_end(), Offset(20));
+    drop((log, store));
+    driver.await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_take_in_data_wait_while_the_queue_is_full() {
+    let settings = LogConfig {
+        queue_bytes: 1000,
+        ..config(4096)
+    };
+    let (store, _) = open(&MemoryStorage::new(), settings).unwrap();
+    let mut log = take(&store, tp(1, 0));
+    store.wait_for_room().await;
+    log.append(EPOCH, &produced(&batch(1, 1, 2000))).unwrap();
+    let waiting = store.clone();
+    let waits = exec::spawn("waits", async move { waiting.wait_for_room().await });
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
+    store.commit_pending();
+    waits.await.unwrap();
 }

@@ -10,11 +10,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::support::{
-    Fatal, Model, assert_like, batch, cases, config, open, produced, read_all, stored, take, tp,
+    Fatal, Model, ModelLog, assert_like, batch, cases, config, open, produced, read_all, stored,
+    take, tp,
 };
 use crate::log::{AppendError, LogConfig, LogStore, OpenError, PartitionLog};
 use crate::storage::memory::{Crash, MemoryStorage};
-use crate::types::{BrokerEpoch, Durability, LeaderEpoch, Offset, TopicPartition};
+use crate::types::{BrokerEpoch, Durability, LeaderEpoch, Offset, TopicId, TopicPartition};
 
 /// Everything that a broker's disk must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,60 +29,50 @@ fn partitions() -> impl Iterator<Item = TopicPartition> {
     (1..=3).flat_map(|topic| (0..2).map(move |partition| tp(topic, partition)))
 }
 
+/// What is done to one partition.
+#[derive(Clone, Debug)]
+enum Change {
+    /// One batch of `count` records, as a leader.
+    Append(usize, Shape),
+    /// That many batches of two records, as a follower.
+    Follow(usize, Shape),
+    Truncate(prop::sample::Index),
+    LogStart(prop::sample::Index),
+    Restart(i64),
+    DeleteTopic,
+    GiveBack,
+}
+
+/// Bytes of a record's value, and whether the (next) batch begins a new epoch.
+type Shape = (usize, bool);
+
 #[derive(Clone, Debug)]
 enum Step {
-    Append {
-        at: usize,
-        count: usize,
-        size: usize,
-        next_epoch: bool,
-    },
-    Follow {
-        at: usize,
-        batches: usize,
-        size: usize,
-        next_epoch: bool,
-    },
-    Truncate {
-        at: usize,
-        to: prop::sample::Index,
-    },
-    LogStart {
-        at: usize,
-        to: prop::sample::Index,
-    },
-    Restart {
-        at: usize,
-        skip: i64,
-    },
-    Delete {
-        at: usize,
-    },
+    To(usize, Change),
     Checkpoint,
     Commit,
-    GiveBack {
-        at: usize,
-    },
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let size = prop_oneof![6 => 0..200usize, 2 => 500..3000usize, 1 => Just(70_000usize)];
+    (size, any::<bool>())
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let size = prop_oneof![6 => 0..200usize, 2 => 500..3000usize, 1 => Just(70_000usize)];
-    let append = (0..6usize, 1..4usize, size.clone(), any::<bool>());
-    let follow = (0..6usize, 1..6usize, size, any::<bool>());
+    let place = || any::<prop::sample::Index>();
+    let change = prop_oneof![
+        16 => (1..4usize, shape()).prop_map(|(count, shape)| Change::Append(count, shape)),
+        8 => (1..6usize, shape()).prop_map(|(count, shape)| Change::Follow(count, shape)),
+        4 => place().prop_map(Change::Truncate),
+        2 => place().prop_map(Change::LogStart),
+        2 => (0..20i64).prop_map(Change::Restart),
+        1 => Just(Change::DeleteTopic),
+        2 => Just(Change::GiveBack),
+    ];
     prop_oneof![
-        8 => append.prop_map(|(at, count, size, next_epoch)| {
-            Step::Append { at, count, size, next_epoch }
-        }),
-        4 => follow.prop_map(|(at, batches, size, next_epoch)| {
-            Step::Follow { at, batches, size, next_epoch }
-        }),
-        2 => (0..6usize, any::<prop::sample::Index>()).prop_map(|(at, to)| Step::Truncate { at, to }),
-        1 => (0..6usize, any::<prop::sample::Index>()).prop_map(|(at, to)| Step::LogStart { at, to }),
-        1 => (0..6usize, 0..20i64).prop_map(|(at, skip)| Step::Restart { at, skip }),
-        1 => (0..18usize).prop_map(|at| Step::Delete { at }),
+        17 => (0..6usize, change).prop_map(|(at, change)| Step::To(at, change)),
         1 => Just(Step::Checkpoint),
         4 => Just(Step::Commit),
-        1 => (0..6usize).prop_map(|at| Step::GiveBack { at }),
     ]
 }
 
@@ -120,19 +111,8 @@ impl Run {
         !self.fatal.lock().unwrap().is_empty()
     }
 
-    /// The log of one of the partitions, if its topic is not deleted.
-    fn log(&mut self, at: usize) -> Option<(TopicPartition, &mut PartitionLog)> {
-        let tp = partitions().nth(at)?;
-        if self.now().deleted.contains(&tp.topic.0.as_u128()) {
-            return None;
-        }
-        let store = &self.store;
-        let log = self.logs.entry(tp).or_insert_with(|| take(store, tp));
-        Some((tp, log))
-    }
-
     /// Notes that an operation was taken and what the world is from now on.
-    fn did(&mut self, tp: TopicPartition, change: impl FnOnce(&mut super::support::ModelLog)) {
+    fn did(&mut self, tp: TopicPartition, change: impl FnOnce(&mut ModelLog)) {
         let mut world = self.now().clone();
         change(world.logs.entry(tp).or_default());
         self.history.push(world);
@@ -140,97 +120,71 @@ impl Run {
 
     fn step(&mut self, step: &Step) -> Result<(), AppendError> {
         self.serial += 1;
-        let serial = self.serial;
         match step {
-            Step::Append {
-                at,
-                count,
-                size,
-                next_epoch,
-            } => {
-                let Some((tp, log)) = self.log(*at) else {
-                    return Ok(());
-                };
-                let epoch = log
-                    .last_epoch()
-                    .map_or(0, |last| last.get() + i32::from(*next_epoch));
+            Step::To(at, change) => self.change(*at, change)?,
+            Step::Checkpoint => self.store.checkpoint()?,
+            Step::Commit => self.commit(),
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, at: usize, change: &Change) -> Result<(), AppendError> {
+        let tp = partitions().nth(at).unwrap();
+        if self.now().deleted.contains(&tp.topic.0.as_u128()) {
+            return Ok(());
+        }
+        let (serial, store) = (self.serial, &self.store);
+        let log = self.logs.entry(tp).or_insert_with(|| take(store, tp));
+        let (start, end) = (log.log_start().get(), log.written_end().get());
+        match change {
+            Change::Append(count, (size, next_epoch)) => {
+                let last = log.last_epoch().map(LeaderEpoch::get);
+                let epoch = last.map_or(0, |last| last + i32::from(*next_epoch));
                 let bytes = batch(serial, *count, *size);
                 log.append(LeaderEpoch(epoch), &produced(&bytes))?;
                 self.did(tp, |model| model.append(epoch, &bytes));
             }
-            Step::Follow {
-                at,
-                batches,
-                size,
-                next_epoch,
-            } => {
-                let Some((tp, log)) = self.log(*at) else {
-                    return Ok(());
-                };
-                let (mut end, mut all) = (log.written_end().get(), Vec::new());
+            Change::Follow(count, shape) => {
                 let first = log.last_epoch().map_or(0, LeaderEpoch::get);
-                let parts: Vec<(i32, Bytes)> = (0..*batches)
-                    .map(|at| {
-                        (
-                            first + i32::from(*next_epoch && at > 1),
-                            batch(serial, 2, *size),
-                        )
-                    })
+                let parts = fetched(*count, first, serial, *shape);
+                let fetched = parts.iter().zip((end..).step_by(2));
+                let all: Vec<Bytes> = fetched
+                    .map(|((epoch, bytes), base)| stored(bytes, base, *epoch))
                     .collect();
-                for (epoch, bytes) in &parts {
-                    all.extend_from_slice(&stored(bytes, end, *epoch));
-                    end += 2;
-                }
-                log.append_as_follower(&all.into())?;
+                log.append_as_follower(&all.concat().into())?;
                 self.did(tp, |model| {
                     parts
                         .iter()
                         .for_each(|(epoch, bytes)| model.append(*epoch, bytes));
                 });
             }
-            Step::Truncate { at, to } => {
-                let Some((tp, log)) = self.log(*at) else {
-                    return Ok(());
-                };
-                let (start, end) = (log.log_start().get(), log.written_end().get());
+            Change::Truncate(to) => {
                 let to = start + to.index((end - start + 2) as usize) as i64;
                 log.truncate(Offset(to))?;
                 self.did(tp, |model| model.truncate(to));
             }
-            Step::LogStart { at, to } => {
-                let Some((tp, log)) = self.log(*at) else {
-                    return Ok(());
-                };
-                let to = to.index((log.written_end().get() + 3) as usize) as i64;
+            Change::LogStart(to) => {
+                let to = to.index((end + 3) as usize) as i64;
                 log.advance_log_start(Offset(to))?;
                 self.did(tp, |model| model.advance_log_start(to));
             }
-            Step::Restart { at, skip } => {
-                let Some((tp, log)) = self.log(*at) else {
-                    return Ok(());
-                };
-                let to = log.written_end().get() + skip;
-                log.restart_at(Offset(to))?;
-                self.did(tp, |model| model.restart_at(to));
+            Change::Restart(skip) => {
+                log.restart_at(Offset(end + skip))?;
+                self.did(tp, |model| model.restart_at(end + skip));
             }
-            Step::Delete { at } => {
-                let Some((tp, _)) = self.log(*at) else {
-                    return Ok(());
-                };
-                self.store.delete_topic(tp.topic)?;
-                self.logs.retain(|held, _| held.topic != tp.topic);
-                let mut world = self.now().clone();
-                world.logs.retain(|held, _| held.topic != tp.topic);
-                world.deleted.insert(tp.topic.0.as_u128());
-                self.history.push(world);
-            }
-            Step::Checkpoint => self.store.checkpoint()?,
-            Step::Commit => self.commit(),
-            Step::GiveBack { at } => {
-                let given = partitions().nth(*at).and_then(|tp| self.logs.remove(&tp));
-                drop(given);
-            }
+            Change::DeleteTopic => self.delete(tp.topic)?,
+            Change::GiveBack => drop(self.logs.remove(&tp)),
         }
+        Ok(())
+    }
+
+    fn delete(&mut self, topic: TopicId) -> Result<(), AppendError> {
+        self.store.delete_topic(topic)?;
+        self.logs.retain(|tp, _| tp.topic != topic);
+        let mut world = self.now().clone();
+        world.logs.retain(|tp, _| tp.topic != topic);
+        world.deleted.insert(topic.0.as_u128());
+        self.history.push(world);
         Ok(())
     }
 
@@ -240,15 +194,22 @@ impl Run {
             self.held = self.history.len() - 1;
             let behind =
                 |log: &&PartitionLog| !log.is_settled() || log.held_end() != log.written_end();
-            assert_eq!(
-                self.logs
-                    .values()
-                    .find(behind)
-                    .map(|log| format!("{log:?}")),
-                None
-            );
+            let found = self
+                .logs
+                .values()
+                .find(behind)
+                .map(|log| format!("{log:?}"));
+            assert_eq!(found, None);
         }
     }
+}
+
+/// Batches as a leader of epoch `first`, and from the third on of the next one, would send them.
+fn fetched(count: usize, first: i32, serial: u64, (size, next): Shape) -> Vec<(i32, Bytes)> {
+    let epoch = |at| first + i32::from(next && at > 1);
+    (0..count)
+        .map(|at| (epoch(at), batch(serial, 2, size)))
+        .collect()
 }
 
 /// What one partition holds: start, end, bytes.
@@ -404,26 +365,15 @@ proptest! {
 fn a_failed_fsync_ends_the_log_and_acknowledges_nothing() {
     let disk = MemoryStorage::new();
     let mut run = Run::start(&disk, &config(4096), World::default()).unwrap();
-    run.step(&Step::Append {
-        at: 0,
-        count: 1,
-        size: 10,
-        next_epoch: false,
-    })
-    .unwrap();
+    let append = Step::To(0, Change::Append(1, (10, false)));
+    run.step(&append).unwrap();
     run.commit();
-    run.step(&Step::Append {
-        at: 0,
-        count: 1,
-        size: 10,
-        next_epoch: false,
-    })
-    .unwrap();
+    run.step(&append).unwrap();
     disk.fail_next_datasync();
     run.commit();
     assert!(run.failed());
     run.commit();
-    let (_, log) = run.log(0).unwrap();
+    let log = run.logs.get_mut(&tp(1, 0)).unwrap();
     assert_eq!((log.held_end(), log.written_end()), (Offset(1), Offset(2)));
     assert!(!log.is_settled());
     assert_eq!(

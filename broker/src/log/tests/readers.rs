@@ -58,7 +58,8 @@ proptest! {
         let settings = LogConfig { cache_bytes, ..config(roll) };
         let (_store, snapshot, model) = filled(settings, &batches, at_once, log_start);
         for (from, up_to, max_bytes, one) in reads {
-            let from = model.log_start + from.index((model.end - model.log_start + 1) as usize) as i64;
+            let length = model.end - model.log_start;
+            let from = model.log_start + from.index(length as usize + 1) as i64;
             let up_to = up_to.index(model.end as usize + 3) as i64;
             let records = snapshot.read(Offset(from), Offset(up_to), max_bytes, one).unwrap();
             let next_offset = records.next_offset.get();
@@ -70,7 +71,8 @@ proptest! {
             prop_assert!(available >= size);
             let headers: Vec<_> = snapshot.headers(Offset(from)).map(Result::unwrap).collect();
             let expected = model.batches.iter().filter(|(_, next, ..)| *next > from);
-            let expected: Vec<_> = expected.map(|(base, next, epoch, _)| (*base, *next, *epoch)).collect();
+            let expected: Vec<_> =
+                expected.map(|(base, next, epoch, _)| (*base, *next, *epoch)).collect();
             let found = headers.iter().map(|header| {
                 (header.base_offset.get(), header.next_offset().get(), header.leader_epoch.get())
             });
