@@ -53,12 +53,12 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: MetadataRequest) -> Pen
         _ => Vec::new(),
     };
     if missing.is_empty() {
-        return ready(encode(&response(ctx, version, wanted), version));
+        return ready(encode(&current(ctx, version, wanted), version));
     }
     let ctx = ctx.clone();
     Box::pin(async move {
         create_topics::create_with_defaults(&ctx, missing, AUTO_CREATE_PATIENCE).await;
-        encode(&response(&ctx, version, wanted), version)
+        encode(&current(&ctx, version, wanted), version)
     })
 }
 
@@ -85,8 +85,17 @@ fn missing(image: &MetadataImage, topics: &[Topic]) -> Vec<String> {
     topics.iter().filter_map(unknown).collect()
 }
 
-fn response(ctx: &Context, version: i16, wanted: Wanted) -> MetadataResponse {
+fn current(ctx: &Context, version: i16, wanted: Wanted) -> MetadataResponse {
     let image = ctx.meta.image();
+    response(&image, live_controller(ctx, &image), version, wanted)
+}
+
+fn response(
+    image: &MetadataImage,
+    controller: i32,
+    version: i16,
+    wanted: Wanted,
+) -> MetadataResponse {
     let live = image.brokers.values().filter(|broker| !broker.fenced);
     let brokers = live.map(|broker| {
         MetadataResponseBroker::default()
@@ -99,20 +108,20 @@ fn response(ctx: &Context, version: i16, wanted: Wanted) -> MetadataResponse {
             let all = image.topic_ids.values();
             let known = all.filter_map(|id| image.topics.get(id));
             known
-                .map(|topic| known_topic(&image, version, topic))
+                .map(|topic| known_topic(image, version, topic))
                 .collect()
         }
         Wanted::These(topics) => {
             let topics = topics.into_iter();
             topics
-                .map(|topic| one_topic(&image, version, topic))
+                .map(|topic| one_topic(image, version, topic))
                 .collect()
         }
     };
     MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(StrBytes::from_string(image.cluster_id.clone())))
-        .with_controller_id(live_controller(ctx, &image).into())
+        .with_controller_id(controller.into())
         .with_topics(topics)
 }
 

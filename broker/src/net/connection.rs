@@ -361,3 +361,7 @@ fn advance(pieces: &mut VecDeque<Bytes>, mut written: usize) {
         pieces.pop_front();
     }
 }
+
+#[cfg(test)]
+#[path = "connection_test.rs"]
+mod tests;
