@@ -435,6 +435,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_the_checker_finds_is_explained() {
+        for kind in crate::analysis::Kind::ALL {
+            assert!(anomaly(kind.name()).is_some(), "{}", kind.name());
+        }
+    }
+
+    #[test]
     fn terms_are_unique_and_variants_find_theirs() {
         for (at, term) in ANOMALIES.iter().enumerate() {
             assert_eq!(severity(term.name), at, "{}", term.name);

@@ -314,9 +314,10 @@ impl Teller<'_, '_> {
             "delivered"
         };
         let mut text = format!("Message {value} of {key} was {how}{at}");
-        let present = evidence
-            .iter()
-            .rfind(|piece| piece.present == Some(true) && piece.time >= 0);
+        // A watermark is a claim about messages; nobody has seen any of them by it.
+        let present = evidence.iter().rfind(|piece| {
+            piece.present == Some(true) && piece.time >= 0 && piece.kind != "watermark"
+        });
         let absent = evidence.iter().find(|piece| {
             piece.present == Some(false) && present.is_none_or(|present| piece.time >= present.time)
         });

@@ -437,6 +437,17 @@ fn made_up_runs_can_be_kept() {
         synthetic::write(&dir, plot);
         render(&dir).expect("a made-up run can be rendered");
     }
+    let checked = Path::new(&base).join("checked");
+    let plot = Plot {
+        lost: 40,
+        ..Plot::default()
+    };
+    synthetic::write(&checked, plot);
+    let options = checker::Options::default();
+    let verdict = checker::check_path(&checked, &options).expect("a made-up run can be checked");
+    let text = serde_json::to_string(&verdict).expect("a verdict is JSON");
+    fs::write(checked.join("verdict.json"), text).expect("writable");
+    render(&checked).expect("a checked run can be rendered");
     let hostile = Path::new(&base).join("hostile");
     poison(&hostile, PAYLOADS[2]);
     render(&hostile).expect("a made-up run can be rendered");

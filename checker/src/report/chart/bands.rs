@@ -68,7 +68,12 @@ pub fn draw(scene: &mut Scene, time: &Timeline<'_>, plot: &Frame, rows: &[usize]
         plain(scene, time, plot, rows, top);
         return;
     }
-    for (fault, row) in time.faults.iter().zip(rows) {
+    let drawn = time
+        .faults
+        .iter()
+        .zip(rows)
+        .filter(|(fault, _)| !fault.skipped);
+    for (fault, row) in drawn {
         let ink = Ink::Fault(fault.ink());
         for (from, until, alpha, hatched) in stages(fault, time.end) {
             let (x0, x1) = (time.x(from), time.x(until));
@@ -134,6 +139,9 @@ fn plain(scene: &mut Scene, time: &Timeline<'_>, plot: &Frame, rows: &[usize], t
 #[must_use]
 pub fn stages(fault: &Fault, end: i64) -> Vec<(i64, i64, f64, bool)> {
     let mut stages = Vec::new();
+    if fault.skipped {
+        return stages;
+    }
     let healed = fault.until(end);
     match (fault.asked, fault.effective) {
         (Some(asked), Some(effective)) => {

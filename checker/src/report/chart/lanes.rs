@@ -80,7 +80,7 @@ pub fn lanes(time: Timeline<'_>, sightings: &[Sighting]) -> Picture {
 
 fn sort<'a>(time: &Timeline<'a>) -> Vec<Lane<'a>> {
     let mut lanes: Vec<Lane<'a>> = Vec::new();
-    for fault in time.faults {
+    for fault in time.faults.iter().filter(|fault| !fault.skipped) {
         let Some(from) = fault.asked.or(fault.effective) else {
             continue;
         };

@@ -19,6 +19,7 @@ const ROWS: [(&str, &[&str]); 4] = [
 pub fn strip(time: Timeline<'_>, story: &Story) -> Scene {
     let present = Sample::Mark(Ink::Read, Mark::Dot);
     let absent = Sample::Mark(Ink::Alarm, Mark::Cross);
+    let claim = Sample::Mark(Ink::Read, Mark::Triangle);
     let neutral = Sample::Mark(Ink::Muted, Mark::Tick);
     let head = Head {
         title: "Where it was, and where not",
@@ -26,6 +27,7 @@ pub fn strip(time: Timeline<'_>, story: &Story) -> Scene {
         legend: vec![
             Key::new(present, "proves it was there"),
             Key::new(absent, "proves it was not"),
+            Key::new(claim, "says it should be"),
             Key::new(neutral, "neither"),
         ],
         height: ROWS.len() as f64 * ROW,
@@ -51,6 +53,7 @@ pub fn strip(time: Timeline<'_>, story: &Story) -> Scene {
 
 fn mark(chart: &mut Chart<'_>, evidence: &Evidence, y: f64) {
     let (mark, ink, radius) = match evidence.present {
+        Some(true) if evidence.kind == "watermark" => (Mark::Triangle, Ink::Read, 4.0),
         Some(true) => (Mark::Dot, Ink::Read, 4.0),
         Some(false) => (Mark::Cross, Ink::Alarm, 4.0),
         None => (Mark::Tick, Ink::Muted, 5.0),

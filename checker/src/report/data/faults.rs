@@ -29,6 +29,8 @@ pub struct Fault {
     pub verified: Option<i64>,
     /// Why it was not applied, or failed.
     pub trouble: Option<String>,
+    /// Nobody held the role that it was aimed at: it was not applied.
+    pub skipped: bool,
     /// Aimed at a leader.
     pub at_leader: bool,
     /// Leader-epoch changes that the checker attributes to it.
@@ -131,7 +133,11 @@ fn learn(fault: &mut Fault, step: &crate::history::NemesisStep) {
         Step::Effective => &mut fault.effective,
         Step::Healed => &mut fault.healed,
         Step::Verified => &mut fault.verified,
-        Step::Skipped | Step::Other => {
+        Step::Skipped => {
+            fault.skipped = true;
+            return;
+        }
+        Step::Other => {
             let why = step.value.get("step").map(people);
             fault.trouble = why.or(fault.trouble.take());
             return;

@@ -4,9 +4,10 @@ use serde_json::Value as Json;
 
 use super::Slugs;
 use super::order::{OrderView, Orders};
+use crate::report::data::faults::Fault;
 use crate::report::facts::Facts;
 use crate::report::glossary;
-use crate::report::text::count;
+use crate::report::text::{count, plural};
 use crate::report::witness;
 
 /// One anomaly type.
@@ -95,7 +96,15 @@ pub fn attention(facts: &Facts<'_>, orders: &Orders) -> Attention {
         .filter(|criterion| !criterion.met)
         .map(|criterion| criterion.says.clone())
         .collect();
-    for fault in facts.faults.iter().filter(|fault| !fault.bit()) {
+    let skipped = facts.faults.iter().filter(|fault| fault.skipped).count();
+    if skipped > 0 {
+        weak.push(format!(
+            "{} found nobody in the role that it was aimed at, and was skipped.",
+            plural(skipped as u64, "fault", "faults")
+        ));
+    }
+    let missed = |fault: &&Fault| !fault.bit() && !fault.skipped;
+    for fault in facts.faults.iter().filter(missed) {
         let why = fault
             .trouble
             .clone()
@@ -153,7 +162,7 @@ fn card(facts: &Facts<'_>, orders: &Orders, id: String, name: &str, details: &Js
         .collect();
     let within = sighted.iter().filter(|time| !at(facts, **time).is_empty());
     let within = match (within.count(), sighted.len(), facts.faults.len()) {
-        (_, 0, _) | (_, _, 0) => String::new(),
+        (0, ..) | (_, 0, _) | (_, _, 0) => String::new(),
         (within, all, _) => format!("{within} of {all} came to light during a fault"),
     };
     let told = verdict.is_some_and(|verdict| {
@@ -215,7 +224,7 @@ pub fn at(facts: &Facts<'_>, time: i64) -> String {
             let from = fault.from().unwrap_or(i64::MAX);
             (from..=fault.over(facts.end)).contains(&time)
         })
-        .map(crate::report::data::faults::Fault::label)
+        .map(Fault::label)
         .collect();
     labels.join(", ")
 }

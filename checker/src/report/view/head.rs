@@ -104,6 +104,7 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
     let never = facts.unseen.never_in_all();
     let (missing, complete) = missing(facts);
     let missing_is = match (missing, never) {
+        (0, 0) if acknowledged == 0 => "nothing was acknowledged".to_owned(),
         (0, 0) => "every acknowledged message was read".to_owned(),
         (0, never) => format!("{} never read, none proven lost", count(never)),
         (_, never) => format!("{} never read by anybody", count(never)),
@@ -111,7 +112,8 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
     let [_, uncertain, failed, _] = facts.rates.totals();
     let (worst, worst_is, long) = worst_gap(facts);
     let bitten = facts.bitten();
-    let asked = facts.faults.len();
+    let skipped = facts.faults.iter().filter(|fault| fault.skipped).count();
+    let asked = facts.faults.len() - skipped;
     vec![
         Tile {
             value: count(acknowledged),
@@ -160,7 +162,8 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
             value: format!("{bitten} of {asked}"),
             label: "faults that bit",
             detail: match asked {
-                0 => "none were asked for".to_owned(),
+                0 if skipped == 0 => "none were asked for".to_owned(),
+                _ if skipped > 0 => format!("{}; {skipped} skipped", kinds(facts)),
                 _ => kinds(facts),
             },
             alarm: bitten < asked,
@@ -177,11 +180,8 @@ fn passes(facts: &Facts<'_>) -> String {
 }
 
 fn kinds(facts: &Facts<'_>) -> String {
-    let mut kinds: Vec<&str> = facts
-        .faults
-        .iter()
-        .map(|fault| fault.kind.as_str())
-        .collect();
+    let bitten = facts.faults.iter().filter(|fault| fault.bit());
+    let mut kinds: Vec<&str> = bitten.map(|fault| fault.kind.as_str()).collect();
     kinds.sort_unstable();
     let groups = kinds.chunk_by(|a, b| a == b);
     let words: Vec<String> = groups
@@ -193,7 +193,7 @@ fn kinds(facts: &Facts<'_>) -> String {
 fn worst_gap(facts: &Facts<'_>) -> (String, String, bool) {
     match facts.availability.worst() {
         None if facts.unseen.acknowledged_in_all() == 0 => {
-            ("—".to_owned(), "nothing was acknowledged".to_owned(), true)
+            ("—".to_owned(), "nobody waited for long".to_owned(), false)
         }
         None => (
             format!("< {}", duration(facts.availability.floor)),

@@ -23,7 +23,7 @@ pub struct EvidenceRow {
     pub actor: String,
     /// What kind.
     pub kind: String,
-    /// `present`, `absent`, or nothing.
+    /// `present`, `absent`, `claimed`, or nothing.
     pub shows: &'static str,
     /// In words.
     pub says: String,
@@ -216,6 +216,7 @@ fn row(facts: &Facts<'_>, evidence: &Evidence) -> EvidenceRow {
         actor: clip(&evidence.actor, 80),
         kind: clip(&evidence.kind, 40),
         shows: match evidence.present {
+            Some(true) if is_claim(evidence) => "claimed",
             Some(true) => "present",
             Some(false) => "absent",
             None => "",
@@ -226,8 +227,14 @@ fn row(facts: &Facts<'_>, evidence: &Evidence) -> EvidenceRow {
     }
 }
 
+/// A watermark that covers a message says that it should be there, and is no proof of it.
+fn is_claim(evidence: &Evidence) -> bool {
+    ["watermark", "end-offset"].contains(&evidence.kind.as_str())
+}
+
 fn turning(evidence: &[Evidence]) -> String {
-    let last = evidence.iter().rfind(|one| one.present == Some(true));
+    let proof = |one: &&Evidence| one.present == Some(true) && !is_claim(one);
+    let last = evidence.iter().rfind(proof);
     let first = evidence
         .iter()
         .find(|one| one.present == Some(false) && last.is_none_or(|last| one.time >= last.time));

@@ -30,8 +30,8 @@ pub struct AvailabilityRow {
     pub recovery: String,
     /// Leader changes.
     pub elections: String,
-    /// It did not bite.
-    pub missed: bool,
+    /// It did not bite: why, in a word.
+    pub missed: &'static str,
 }
 
 /// The table.
@@ -80,7 +80,11 @@ pub fn availability(facts: &Facts<'_>) -> AvailabilityTable {
                     .leader_changes
                     .unwrap_or_else(|| facts.leaders.changes_within(from, until)),
             ),
-            missed: !fault.bit(),
+            missed: match (fault.bit(), fault.skipped) {
+                (true, _) => "",
+                (false, true) => "skipped",
+                (false, false) => "did not bite",
+            },
         }
     });
     AvailabilityTable {
