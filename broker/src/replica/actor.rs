@@ -14,51 +14,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::chaos::seeded_bug::BugSet;
-use crate::log::{EpochEnd, LogSnapshot, PartitionLog, ProducedBatch, batch};
+use crate::log::{AppendError, PartitionLog, ProducedBatch};
 use crate::meta::command::{AlterPartition, Applied, Command, Rejected};
 use crate::meta::handle::{MetadataHandle, ProposeError};
-use crate::producer::state::{ProducerStates, SequencedBatch, Verdict};
-use crate::replica::core::{Effect, ReplicaCore, Role, Settings};
+use crate::producer::state::{ProducerStates, Verdict};
+use crate::replica::core::{Effect, ReplicaCore, Settings};
 use crate::replica::follower::{FetchAnswer, FollowStep, LeaderSaid};
 use crate::replica::isr::{AlterReply, Proposal};
 use crate::replica::leader::{AppendRefusal, Completion, FetchOutcome};
-use crate::replica::log_facts::LogFacts;
-use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced};
-use crate::replica::view::{
-    FollowerView, LeadershipView, PartitionView, Published, ViewParts, VisibleHw,
-};
+use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced, Taken};
+use crate::replica::publish::view_of;
+use crate::replica::sequences::{fold_batches, fold_producers, sequence_error, sequenced};
+use crate::replica::view::{Published, VisibleHw};
 use crate::replica::waiters::{FetchWaiters, ProduceWaiters};
 use crate::types::{Acks, LeaderEpoch, Offset, TopicPartition};
 
 /// Messages worked on between two views.
 const MESSAGES_PER_TURN: usize = 256;
-
-impl LogFacts for PartitionLog {
-    fn log_start(&self) -> Offset {
-        PartitionLog::log_start(self)
-    }
-
-    fn log_end(&self) -> Offset {
-        self.written_end()
-    }
-
-    fn held_end(&self) -> Offset {
-        PartitionLog::held_end(self)
-    }
-
-    fn is_settled(&self) -> bool {
-        PartitionLog::is_settled(self)
-    }
-
-    fn last_epoch(&self) -> Option<LeaderEpoch> {
-        PartitionLog::last_epoch(self)
-    }
-
-    fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
-        PartitionLog::end_offset_for(self, epoch)
-    }
-}
 
 /// What all partitions of a broker share.
 pub struct Shared {
@@ -97,7 +69,7 @@ pub(super) struct Actor {
     fetches: Arc<FetchWaiters>,
     produces: ProduceWaiters<Waiting>,
     /// Fetchers that wait for the next position.
-    settling: Vec<oneshot::Sender<()>>,
+    settling: Vec<oneshot::Sender<Taken>>,
     /// The view shows where to fetch next.
     has_position: bool,
     /// Answers of this turn, sent after the view is published.
@@ -201,10 +173,13 @@ impl Actor {
             Message::Fetched {
                 answer,
                 records,
-                settled,
+                taken,
             } => {
-                self.follow(&answer, &records);
-                self.settling.push(settled);
+                if self.follow(&answer, &records) {
+                    self.settling.push(taken);
+                } else {
+                    let _ = taken.send(Taken::Refused);
+                }
             }
             Message::Image(meta) => {
                 let effects = self.core.adopt(&meta, &self.log, now);
@@ -249,7 +224,10 @@ impl Actor {
             self.shared.following.send_modify(|version| *version += 1);
         }
         if has_position || !follows {
-            self.settling.clear();
+            for taken in self.settling.drain(..) {
+                // The fetcher may have ended.
+                let _ = taken.send(Taken::Held);
+            }
         }
     }
 
@@ -312,14 +290,14 @@ impl Actor {
         Ok((epoch, appended.base_offset, appended.end.plus(-1)))
     }
 
-    /// Does to the log what a leader's answer asks for.
-    fn follow(&mut self, answer: &FetchAnswer, records: &Bytes) {
+    /// Does to the log what a leader's answer asks for. Returns whether it could.
+    fn follow(&mut self, answer: &FetchAnswer, records: &Bytes) -> bool {
         let step = self.core.follow(answer, &self.log);
         let done = match step {
-            FollowStep::Ignore => return,
+            FollowStep::Ignore => return true,
             FollowStep::Refuse => {
                 warn!(partition = %self.tp, ?answer, "the leader's answer contradicts this log");
-                return;
+                return false;
             }
             FollowStep::Keep => Ok(()),
             FollowStep::Append => self.log.append_as_follower(records).map(|_| {
@@ -327,16 +305,11 @@ impl Actor {
                 fold_batches(&mut self.producers, records);
             }),
             FollowStep::Truncate(to) => self.truncate(to),
-            FollowStep::RestartAt(at) => {
-                info!(partition = %self.tp, %at, "below the leader's log: starting anew");
-                let done = self.log.restart_at(at).map(|_| ());
-                self.producers = ProducerStates::for_log_starting_at(at);
-                done
-            }
+            FollowStep::RestartAt(at) => self.restart_at(at),
         };
         if let Err(error) = done {
             warn!(partition = %self.tp, %error, "the leader's records are not taken over");
-            return;
+            return false;
         }
         let leader_hw = match answer.said {
             LeaderSaid::Records { leader_hw, .. } => Some(leader_hw),
@@ -344,9 +317,18 @@ impl Actor {
         };
         let effects = self.core.followed(leader_hw, &self.log);
         self.carry_out(effects);
+        true
     }
 
-    fn truncate(&mut self, to: Offset) -> Result<(), crate::log::AppendError> {
+    fn restart_at(&mut self, at: Offset) -> Result<(), AppendError> {
+        info!(partition = %self.tp, %at, "below the leader's log: starting anew");
+        self.log.restart_at(at)?;
+        self.producers = ProducerStates::for_log_starting_at(at);
+        self.grew = true;
+        Ok(())
+    }
+
+    fn truncate(&mut self, to: Offset) -> Result<(), AppendError> {
         let end = self.log.written_end();
         info!(partition = %self.tp, %to, %end, "truncating what the leader does not have");
         self.log.truncate(to)?;
@@ -484,101 +466,6 @@ impl Actor {
 
     fn now(&self) -> Duration {
         self.shared.started.elapsed()
-    }
-}
-
-fn view_of(
-    shared: &Shared,
-    core: &ReplicaCore,
-    log: &PartitionLog,
-    visible_hw: &mut VisibleHw,
-) -> PartitionView {
-    let bugs: BugSet = shared.settings.bugs;
-    let snapshot = log.snapshot();
-    let leadership = match core.role() {
-        Role::Follower(_) => None,
-        Role::Leader(leader) => Some(LeadershipView {
-            epoch_start: leader.epoch_start(),
-            isr: leader.isr().committed().iter().copied().collect(),
-            min_isr: leader.min_isr(),
-            followers: leader
-                .progress()
-                .iter()
-                .map(|(id, progress)| FollowerView {
-                    id: *id,
-                    offset: progress.offset(),
-                })
-                .collect(),
-        }),
-    };
-    let parts = ViewParts {
-        leader: core.leader_id(),
-        epoch: core.epoch(),
-        partition_epoch: core.partition_epoch(),
-        leadership,
-        position: core.position(log),
-        hw: core.hw(),
-        visible_hw: visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs),
-        held_end: log.held_end(),
-        log: snapshot,
-    };
-    PartitionView::new(parts, bugs)
-}
-
-/// What the producer state wants to know of a batch; `None` if no idempotent producer sent it.
-fn sequenced(header: &batch::BatchHeader) -> Option<SequencedBatch> {
-    header.is_idempotent().then(|| SequencedBatch {
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        records: header.last_offset_delta.saturating_add(1),
-        max_timestamp_ms: header.max_timestamp,
-    })
-}
-
-/// Invariant I19: the state of producers is a fold over the log.
-fn fold_producers(log: &LogSnapshot) -> ProducerStates {
-    let mut producers = ProducerStates::for_log_starting_at(log.log_start());
-    for header in log.headers(log.log_start()) {
-        match header {
-            Ok(header) => {
-                if let Some(batch) = sequenced(&header) {
-                    producers.fold(&batch, header.base_offset);
-                }
-            }
-            Err(error) => {
-                let partition = log.topic_partition();
-                warn!(%partition, %error, "producers are known only as far as the log is readable");
-                break;
-            }
-        }
-    }
-    producers
-}
-
-/// Folds batches that were just appended.
-fn fold_batches(producers: &mut ProducerStates, records: &Bytes) {
-    for header in batch::headers(records).map_while(Result::ok) {
-        if let Some(batch) = sequenced(&header) {
-            producers.fold(&batch, header.base_offset);
-        }
-    }
-}
-
-fn sequence_error(verdict: &Verdict) -> (ResponseError, String) {
-    match verdict {
-        Verdict::OutOfOrderSequence { expected } => (
-            ResponseError::OutOfOrderSequenceNumber,
-            format!("out of order: the producer's next sequence number here is {expected}"),
-        ),
-        Verdict::InvalidProducerEpoch { current } => (
-            ResponseError::InvalidProducerEpoch,
-            format!("a newer incarnation of this producer, epoch {current}, has written"),
-        ),
-        Verdict::Malformed | Verdict::Accept | Verdict::Duplicate(_) => (
-            ResponseError::InvalidRecord,
-            "the batch's producer epoch, sequence number or record count is invalid".to_owned(),
-        ),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::net::client::{CallError, Connection};
 use crate::replica::core::Settings;
 use crate::replica::follower::{FetchAnswer, FetchPosition, LeaderSaid};
 use crate::replica::manager::ReplicaManager;
-use crate::replica::partition::{Message, Partition};
+use crate::replica::partition::{Message, Partition, Taken};
 use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 /// KIP-1166: with this version a follower tells the watermark that it knows.
@@ -38,9 +38,9 @@ const MAX_BYTES: i32 = 10 << 20;
 const PARTITION_MAX_BYTES: i32 = 2 << 20;
 /// A response may be larger than asked for by one batch a partition.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
-/// How long an answer may take beyond the long poll.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// How long a connection, and an answer beyond the long poll, may take: at first, and after many
+/// timeouts. A slow link is not a cut one: it is waited for longer each time.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_secs(8));
 /// Pauses after failures: of the connection, and of one partition.
 const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
@@ -75,6 +75,7 @@ pub(super) async fn run(parts: FetcherParts) {
         parts,
         connection: None,
         reconnect_pause: RECONNECT_PAUSE.0,
+        patience: PATIENCE.0,
         paused: BTreeMap::new(),
         turn: 0,
     };
@@ -89,6 +90,7 @@ struct Fetcher {
     parts: FetcherParts,
     connection: Option<Connection>,
     reconnect_pause: Duration,
+    patience: Duration,
     /// Partitions whose last answer was an error, and until when they are left out.
     paused: BTreeMap<TopicPartition, Instant>,
     /// Rotates who comes first, so that a full response starves nobody.
@@ -115,6 +117,7 @@ impl Fetcher {
             match self.round(&asked).await {
                 Ok(Some(response)) => {
                     self.reconnect_pause = RECONNECT_PAUSE.0;
+                    self.patience = (self.patience * 9 / 10).max(PATIENCE.0);
                     self.take(asked, response).await;
                 }
                 Ok(None) => {
@@ -127,6 +130,7 @@ impl Fetcher {
                     info!(leader = %self.parts.leader, %error, ?pause, "fetch failed");
                     self.connection = None;
                     self.reconnect_pause = (pause * 2).min(RECONNECT_PAUSE.1);
+                    self.patience = (self.patience * 3 / 2).min(PATIENCE.1);
                     tokio::time::sleep(pause).await;
                 }
             }
@@ -181,7 +185,7 @@ impl Fetcher {
     async fn round(&mut self, asked: &[Asked]) -> Result<Option<FetchResponse>, CallError> {
         let wait = self.poll_wait();
         let request = self.request(asked, wait);
-        let timeout = wait + ANSWER_TIMEOUT;
+        let timeout = wait + self.patience;
         if self.connection.is_none() {
             self.connection = Some(self.connect().await?);
         }
@@ -209,7 +213,7 @@ impl Fetcher {
         };
         let name = format!("replica-{}", self.parts.settings.me);
         let endpoint = &leader.replication;
-        Connection::open(endpoint, &name, MAX_RESPONSE_BYTES, CONNECT_TIMEOUT).await
+        Connection::open(endpoint, &name, MAX_RESPONSE_BYTES, self.patience).await
     }
 
     fn request(&self, asked: &[Asked], wait: Duration) -> FetchRequest {
@@ -273,18 +277,24 @@ impl Fetcher {
                     partition: data.partition_index,
                 };
                 if let Some(asked) = asked.remove(&tp) {
-                    settling.extend(self.hand_over(&asked, data));
+                    settling.extend(self.hand_over(&asked, data).map(|taken| (tp, taken)));
                 }
             }
         }
-        for settled in settling {
-            // An error is the signal: the other end is dropped when all is held.
-            let _ = settled.await;
+        for (tp, taken) in settling {
+            // An error says that nothing more will come of it: the other end was dropped.
+            if let Ok(Taken::Refused) = taken.await {
+                self.pause(tp);
+            }
         }
     }
 
     /// Gives one partition's answer to its writer, unless it is an error or says nothing new.
-    fn hand_over(&mut self, asked: &Asked, data: PartitionData) -> Option<oneshot::Receiver<()>> {
+    fn hand_over(
+        &mut self,
+        asked: &Asked,
+        data: PartitionData,
+    ) -> Option<oneshot::Receiver<Taken>> {
         let tp = asked.partition.tp();
         let (said, records) = match leader_said(data) {
             Ok(answer) => answer,
@@ -304,7 +314,7 @@ impl Fetcher {
         if !news {
             return None;
         }
-        let (settled, waits) = oneshot::channel();
+        let (taken, waits) = oneshot::channel();
         let answer = FetchAnswer {
             asked: asked.position,
             said,
@@ -312,7 +322,7 @@ impl Fetcher {
         asked.partition.send(Message::Fetched {
             answer,
             records,
-            settled,
+            taken,
         });
         Some(waits)
     }

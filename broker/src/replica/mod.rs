@@ -16,6 +16,8 @@ pub mod log_facts;
 pub mod manager;
 pub mod partition;
 pub mod progress;
+mod publish;
+mod sequences;
 pub mod view;
 pub mod waiters;
 pub mod watermark;

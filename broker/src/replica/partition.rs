@@ -43,6 +43,15 @@ pub struct ProduceFailure {
 /// How a produced batch ended.
 pub type ProduceOutcome = Result<Produced, ProduceFailure>;
 
+/// What became of a leader's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// All of it is held.
+    Held,
+    /// It was not taken over (a full disk, a flipped bit): asking again at once will not help.
+    Refused,
+}
+
 /// What happens to a partition.
 pub enum Message {
     /// A producer's batch.
@@ -67,8 +76,9 @@ pub enum Message {
         answer: FetchAnswer,
         /// The bytes.
         records: Bytes,
-        /// Dropped when all of it is held and the next position is published, or never will be.
-        settled: oneshot::Sender<()>,
+        /// Told when the next position is published; dropped when this leader is no longer
+        /// followed.
+        taken: oneshot::Sender<Taken>,
     },
     /// A newer metadata image.
     Image(Arc<PartitionMeta>),

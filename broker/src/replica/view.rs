@@ -290,3 +290,7 @@ impl VisibleHw {
         self.synced.min(log.end()).max(log.log_start())
     }
 }
+
+#[cfg(test)]
+#[path = "view_test.rs"]
+mod tests;

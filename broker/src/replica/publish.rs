@@ -1,0 +1,73 @@
+//! From what a partition's writer owns to what readers see, and to what the core may know.
+
+use crate::log::{EpochEnd, PartitionLog};
+use crate::replica::actor::Shared;
+use crate::replica::core::{ReplicaCore, Role};
+use crate::replica::log_facts::LogFacts;
+use crate::replica::view::{FollowerView, LeadershipView, PartitionView, ViewParts, VisibleHw};
+use crate::types::{LeaderEpoch, Offset};
+
+impl LogFacts for PartitionLog {
+    fn log_start(&self) -> Offset {
+        PartitionLog::log_start(self)
+    }
+
+    fn log_end(&self) -> Offset {
+        self.written_end()
+    }
+
+    fn held_end(&self) -> Offset {
+        PartitionLog::held_end(self)
+    }
+
+    fn is_settled(&self) -> bool {
+        PartitionLog::is_settled(self)
+    }
+
+    fn last_epoch(&self) -> Option<LeaderEpoch> {
+        PartitionLog::last_epoch(self)
+    }
+
+    fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
+        PartitionLog::end_offset_for(self, epoch)
+    }
+}
+
+/// The view of this moment.
+pub(super) fn view_of(
+    shared: &Shared,
+    core: &ReplicaCore,
+    log: &PartitionLog,
+    visible_hw: &mut VisibleHw,
+) -> PartitionView {
+    let bugs = shared.settings.bugs;
+    let snapshot = log.snapshot();
+    let leadership = match core.role() {
+        Role::Follower(_) => None,
+        Role::Leader(leader) => Some(LeadershipView {
+            epoch_start: leader.epoch_start(),
+            isr: leader.isr().committed().iter().copied().collect(),
+            min_isr: leader.min_isr(),
+            followers: leader
+                .progress()
+                .iter()
+                .map(|(id, progress)| FollowerView {
+                    id: *id,
+                    offset: progress.offset(),
+                })
+                .collect(),
+        }),
+    };
+    let parts = ViewParts {
+        leader: core.leader_id(),
+        epoch: core.epoch(),
+        partition_epoch: core.partition_epoch(),
+        leadership,
+        position: core.position(log),
+        hw: core.hw(),
+        visible_hw: visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs),
+        held_end: log.held_end(),
+        log: snapshot,
+    };
+    PartitionView::new(parts, bugs)
+}
