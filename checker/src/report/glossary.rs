@@ -32,7 +32,7 @@ const fn term(
 }
 
 /// Anomalies, the most severe first.
-pub const ANOMALIES: [Term; 38] = [
+pub const ANOMALIES: [Term; 39] = [
     term(
         "lost-write",
         "Lost writes",
@@ -297,6 +297,13 @@ pub const ANOMALIES: [Term; 38] = [
         "Polls of several partitions saw states of different moments. Kafka does not forbid it.",
         "Kafka's polls are no snapshots.",
         "poll sees y, not x",
+    ),
+    term(
+        "empty-transaction-graph",
+        "Nothing depends on anything",
+        "No transaction read what another wrote: there is nothing in which a cycle could be.",
+        "Nothing was read, or nothing was written.",
+        "T1  ·  T2",
     ),
     term(
         "corrupt",
