@@ -29,3 +29,27 @@ where
         .name(name.to_owned())
         .spawn(work)
 }
+
+/// Starts a thread with an async runtime of its own, for an actor that must not be starved by
+/// the rest of the process. The future that `work` makes is run to its end; then every task that
+/// it left is dropped, and `after` gets its result.
+///
+/// # Errors
+/// When the operating system refuses a thread or a runtime.
+pub fn spawn_runtime<F>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+    after: impl FnOnce(F::Output) + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>>
+where
+    F: Future,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    spawn_thread(name, move || {
+        let result = runtime.block_on(work());
+        drop(runtime);
+        after(result);
+    })
+}

@@ -3,10 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
 use crate::config::BrokerConfig;
+use crate::exec;
+use crate::meta::actor::{self, Ends, Stop};
+use crate::meta::command::Command;
 use crate::meta::handle::MetadataHandle;
+use crate::meta::store_writer::{Drive, StoreError, WriterThread};
+use crate::storage::Storage;
+use crate::storage::disk::Disk;
 use crate::types::BrokerId;
 
 /// Why the metadata actor did not start, or stopped by itself. All are final: the process stops.
@@ -39,6 +46,13 @@ pub enum MetaError {
     Raft(String),
 }
 
+impl From<StoreError> for MetaError {
+    fn from(error: StoreError) -> Self {
+        let StoreError { path, reason } = error;
+        MetaError::Store { path, reason }
+    }
+}
+
 /// What the metadata actor tells of itself; a new value with every change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetaMetrics {
@@ -60,12 +74,45 @@ pub struct MetaMetrics {
     pub since_quorum: Option<Duration>,
 }
 
+/// How a metadata actor is started.
+pub struct MetaOptions {
+    /// Settings.
+    pub config: Arc<BrokerConfig>,
+    /// Where `data_dir` is.
+    pub storage: Arc<dyn Storage>,
+    /// Recovery found the partitions' logs as they must be (up to a torn tail).
+    pub recovered: bool,
+    /// Of this process: never used before, by any process of this broker, on any disk.
+    pub incarnation: Uuid,
+    /// The log is compacted after this many entries.
+    pub snapshot_every: u64,
+}
+
+impl MetaOptions {
+    /// For a real process: the real disk, and an incarnation from the operating system's
+    /// entropy. (Not from the seed: a restarted process with the same seed must be told apart.)
+    #[must_use]
+    pub fn new(config: Arc<BrokerConfig>, recovered: bool) -> Self {
+        Self {
+            config,
+            storage: Arc::new(Disk),
+            recovered,
+            incarnation: Uuid::new_v4(),
+            snapshot_every: 1000,
+        }
+    }
+}
+
 /// A running metadata actor. Dropping it without [`MetaNode::stop`] ends it at once, as a crash
 /// would.
 pub struct MetaNode {
     handle: MetadataHandle,
     metrics: watch::Receiver<MetaMetrics>,
     ended: watch::Receiver<Option<MetaError>>,
+    stop: oneshot::Sender<Stop>,
+    /// Ends when the actor is gone and its store is closed.
+    closed: oneshot::Receiver<()>,
+    id: BrokerId,
 }
 
 impl MetaNode {
@@ -88,33 +135,104 @@ impl MetaNode {
         self.ended.clone()
     }
 
-    /// Tells the controller that this broker is about to stop, and waits until it leads nothing
-    /// any more, but not longer than `patience` (KIP-841: it joins no ISR from here on).
+    /// Tells the controller that this broker is about to stop, which moves its leaderships and
+    /// keeps it out of ISRs (KIP-841). Returns when that shows in this broker's image, but after
+    /// `patience` at the latest: then the others find out by its silence.
     pub async fn controlled_shutdown(&self, patience: Duration) {
-        let _ = patience;
+        let Some(epoch) = self.handle.broker_epoch() else {
+            return;
+        };
+        let id = self.id;
+        let command = Command::BeginControlledShutdown { id, epoch };
+        match tokio::time::timeout(patience, self.handle.propose(command)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(broker = %id, %error, "no controlled shutdown"),
+            Err(_) => tracing::warn!(broker = %id, ?patience, "no controlled shutdown in time"),
+        }
     }
 
-    /// Stops the actor. `logs_closed` says that the partitions' logs were closed and synced
-    /// before: then a clean-shutdown marker with the current broker epoch is left behind, which
-    /// the next start takes up.
+    /// Stops the actor and closes its store. `logs_closed` says that the partitions' logs were
+    /// closed and synced before: then a clean-shutdown marker with the current broker epoch is
+    /// left behind, which the next start takes up.
     pub async fn stop(self, logs_closed: bool) {
-        let _ = logs_closed;
+        // An actor that has ended already needs no telling.
+        let _ = self.stop.send(Stop { logs_closed });
+        let _ = self.closed.await;
+    }
+
+    /// Ends the actor at once, as a crash would, and waits until its store is closed.
+    pub async fn kill(self) {
+        drop(self.stop);
+        let _ = self.closed.await;
     }
 }
 
-/// Starts the metadata actor of this broker: opens its store under `data_dir`, listens on
-/// `controller_listen`, forms or joins the quorum, registers the broker and sends heartbeats.
-/// Returns as soon as it listens; registration goes on in the background and shows in
-/// [`MetadataHandle::watch_broker_epoch`].
+/// Starts the metadata actor of this broker on a thread of its own: opens its store under
+/// `data_dir`, listens on `controller_listen`, forms or joins the quorum, registers the broker
+/// and sends heartbeats. Returns as soon as it listens; registration goes on in the background
+/// and shows in [`MetadataHandle::watch_broker_epoch`].
 ///
 /// `recovered`: recovery found the partitions' logs as they must be (up to a torn tail).
 ///
 /// # Errors
 /// [`MetaError`].
 pub async fn start(config: Arc<BrokerConfig>, recovered: bool) -> Result<MetaNode, MetaError> {
-    let _ = recovered;
-    Err(MetaError::Config(format!(
-        "broker {} has no metadata quorum yet",
-        config.id
-    )))
+    start_with(MetaOptions::new(config, recovered)).await
+}
+
+/// Like [`start`], with everything chosen by the caller.
+///
+/// # Errors
+/// [`MetaError`].
+pub async fn start_with(options: MetaOptions) -> Result<MetaNode, MetaError> {
+    let id = options.config.id;
+    let (ready, started) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let (close, closed) = oneshot::channel();
+    let run = move || actor::run(options, Drive::Thread, ready, stopped);
+    let thread = exec::spawn_runtime("meta", run, move |writer: Option<WriterThread>| {
+        if let Some(writer) = writer {
+            writer.join();
+        }
+        // Nobody waits when the node was dropped.
+        let _ = close.send(());
+    });
+    thread.map_err(|error| MetaError::Raft(format!("no thread for it: {error}")))?;
+    node(id, started, stop, closed).await
+}
+
+/// Like [`start_with`], but as tasks of the current runtime, the store included: for simulations,
+/// where everything is on one thread.
+///
+/// # Errors
+/// [`MetaError`].
+pub async fn start_here(options: MetaOptions) -> Result<MetaNode, MetaError> {
+    let id = options.config.id;
+    let (ready, started) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let (close, closed) = oneshot::channel();
+    exec::spawn("meta", async move {
+        actor::run(options, Drive::Inline, ready, stopped).await;
+        // Nobody waits when the node was dropped.
+        let _ = close.send(());
+    });
+    node(id, started, stop, closed).await
+}
+
+async fn node(
+    id: BrokerId,
+    started: oneshot::Receiver<Result<Ends, MetaError>>,
+    stop: oneshot::Sender<Stop>,
+    closed: oneshot::Receiver<()>,
+) -> Result<MetaNode, MetaError> {
+    let died = |_| Err(MetaError::Raft("it panicked at the start".to_owned()));
+    let ends = started.await.unwrap_or_else(died)?;
+    Ok(MetaNode {
+        handle: ends.handle,
+        metrics: ends.metrics,
+        ended: ends.ended,
+        stop,
+        closed,
+        id,
+    })
 }

@@ -16,8 +16,8 @@ use openraft::{AnyError, LogState, OptionalSend, RaftLogId, RaftLogReader, Stora
 use crate::meta::codec::{CodecError, Format};
 use crate::meta::raft_types::{Entry, LogId, MetaRaft, SnapshotMeta, StorageError, Vote};
 use crate::meta::store_writer::{
-    self, CLEAN_EPOCH, COMMITTED, Change, Contents, Drive, PURGED, SNAPSHOT, SNAPSHOT_META,
-    StoreError, StoreWriter, VOTE, WriterThread,
+    self, CLEAN_EPOCH, COMMITTED, Change, Contents, Drive, PURGED, REGISTERED, SNAPSHOT,
+    SNAPSHOT_META, StoreError, StoreWriter, VOTE, WriterThread,
 };
 use crate::storage::Storage;
 use crate::types::BrokerEpoch;
@@ -57,13 +57,22 @@ impl Memory {
     }
 }
 
+/// What earlier lives of this broker left, as it was when the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The clean-shutdown marker, if the last stop left one.
+    pub clean_epoch: Option<BrokerEpoch>,
+    /// Whether the broker was ever registered with this store. If not, the disk is new, or was
+    /// replaced, and says nothing of what the broker once held.
+    pub registered: bool,
+}
+
 /// Cheap to clone; all clones are one store.
 #[derive(Clone, Debug)]
 pub struct MetaStore {
     memory: Arc<Mutex<Memory>>,
     writer: StoreWriter,
-    /// As it was when the store was opened.
-    clean_epoch: Option<BrokerEpoch>,
+    past: Past,
 }
 
 impl MetaStore {
@@ -77,14 +86,14 @@ impl MetaStore {
         drive: Drive,
     ) -> Result<(Self, WriterThread), StoreError> {
         let (writer, contents, thread) = store_writer::open(storage, dir, drive)?;
-        let (memory, clean_epoch) = load(&contents).map_err(|error| StoreError {
+        let (memory, past) = load(&contents).map_err(|error| StoreError {
             path: dir.display().to_string(),
             reason: error.to_string(),
         })?;
         let store = Self {
             memory: Arc::new(Mutex::new(memory)),
             writer,
-            clean_epoch,
+            past,
         };
         Ok((store, thread))
     }
@@ -129,10 +138,19 @@ impl MetaStore {
         written.await
     }
 
-    /// The clean-shutdown marker that the last stop left, if it did.
+    /// What earlier lives left.
     #[must_use]
-    pub fn clean_epoch(&self) -> Option<BrokerEpoch> {
-        self.clean_epoch
+    pub fn past(&self) -> Past {
+        self.past
+    }
+
+    /// Notes that the broker is registered; on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_registered(&self) -> Result<(), StoreError> {
+        let changes = vec![Change::Set(REGISTERED, Some(Vec::new()))];
+        self.writer.write_and_wait(changes).await
     }
 
     /// Writes or removes the clean-shutdown marker; on disk when this returns.
@@ -146,7 +164,7 @@ impl MetaStore {
     }
 }
 
-fn load(contents: &Contents) -> Result<(Memory, Option<BrokerEpoch>), CodecError> {
+fn load(contents: &Contents) -> Result<(Memory, Past), CodecError> {
     let value = |name: &str| contents.values.get(name).map(Vec::as_slice);
     let mut memory = Memory {
         vote: value(VOTE).map(|v| VOTE_FORMAT.decode(v)).transpose()?,
@@ -164,8 +182,11 @@ fn load(contents: &Contents) -> Result<(Memory, Option<BrokerEpoch>), CodecError
             data: data.into(),
         });
     }
-    let clean_epoch = value(CLEAN_EPOCH).map(|v| EPOCH.decode(v)).transpose()?;
-    Ok((memory, clean_epoch))
+    let past = Past {
+        clean_epoch: value(CLEAN_EPOCH).map(|v| EPOCH.decode(v)).transpose()?,
+        registered: value(REGISTERED).is_some(),
+    };
+    Ok((memory, past))
 }
 
 impl RaftLogReader<MetaRaft> for MetaStore {

@@ -247,17 +247,26 @@ async fn snapshot_and_marker_survive_and_an_older_snapshot_does_not_replace_a_ne
         .set_clean_epoch(Some(BrokerEpoch(3)))
         .await
         .expect("saved");
-    assert_eq!(store.clean_epoch(), None, "it is about the last life");
+    store.set_registered().await.expect("saved");
+    assert_eq!(store.past(), Past::default(), "it is about earlier lives");
     drop((first, store, slow));
 
     let store = open(&disk);
-    assert_eq!(store.clean_epoch(), Some(BrokerEpoch(3)));
+    let clean_epoch = Some(BrokerEpoch(3));
+    let registered = true;
+    assert_eq!(
+        store.past(),
+        Past {
+            clean_epoch,
+            registered
+        }
+    );
     let mut again = machine(&store);
     let (applied, _) = again.applied_state().await.expect("read");
     assert_eq!(applied, newer.meta.last_log_id);
     store.set_clean_epoch(None).await.expect("removed");
     drop((again, store));
-    assert_eq!(open(&disk).clean_epoch(), None);
+    assert_eq!(open(&disk).past().clean_epoch, None);
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub const SNAPSHOT_META: &str = "snapshot-meta";
 pub const SNAPSHOT: &str = "snapshot";
 /// The clean-shutdown marker: the broker epoch at the stop.
 pub const CLEAN_EPOCH: &str = "clean-epoch";
+/// There once the broker was registered.
+pub const REGISTERED: &str = "registered";
 
 /// The store cannot be read or written.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,0 +1,326 @@
+//! The actor's life: open the store, listen, join the quorum, run the tasks, stop.
+//!
+//! Everything runs on one thread (in production one of its own, so that a flood of produce
+//! requests cannot cause elections) and ends with [`run`]: each task is owned by it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::BrokerConfig;
+use crate::meta::command::LogClaim;
+use crate::meta::handle::MetadataHandle;
+use crate::meta::image::MetadataImage;
+use crate::meta::node::{MetaError, MetaMetrics, MetaOptions};
+use crate::meta::raft::{self, Core};
+use crate::meta::raft_machine::Machine;
+use crate::meta::raft_net::{OwnedTask, Peer, Peers};
+use crate::meta::raft_store::MetaStore;
+use crate::meta::raft_types::{Raft, broker_id, node_id, seed_thread};
+use crate::meta::store_writer::{Drive, WriterThread};
+use crate::meta::{election, fencing, lifecycle, proposals, rpc_server};
+use crate::net;
+use crate::types::{BrokerEpoch, BrokerId};
+
+/// Directory of the metadata store in `data_dir`.
+const DIR: &str = "meta";
+/// Proposals that wait for the actor.
+const INBOX: usize = 1024;
+/// What Raft gets to end in order; its store is safe without.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The order to stop.
+pub struct Stop {
+    /// The partitions' logs were closed and synced.
+    pub logs_closed: bool,
+}
+
+/// The ends that the rest of the broker holds.
+pub struct Ends {
+    /// The door.
+    pub handle: MetadataHandle,
+    /// Figures.
+    pub metrics: watch::Receiver<MetaMetrics>,
+    /// Why the actor cannot go on.
+    pub ended: watch::Receiver<Option<MetaError>>,
+}
+
+/// Runs the actor until it is told to stop, or `stop` is dropped (then nothing is tidied up). The
+/// store's thread is handed back, to be joined once everything else of the actor is gone.
+pub async fn run(
+    options: MetaOptions,
+    drive: Drive,
+    ready: oneshot::Sender<Result<Ends, MetaError>>,
+    stop: oneshot::Receiver<Stop>,
+) -> Option<WriterThread> {
+    let dir = options.config.data_dir.join(DIR);
+    let opened =
+        check(&options.config).and_then(|()| Ok(MetaStore::open(&*options.storage, &dir, drive)?));
+    let (store, writer) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return None;
+        }
+    };
+    match Actor::start(options, store).await {
+        Err(error) => {
+            let _ = ready.send(Err(error));
+        }
+        Ok((actor, ends)) => {
+            // If nobody waits for the start any more, `stop` is gone too.
+            let _ = ready.send(Ok(ends));
+            actor.run(stop).await;
+        }
+    }
+    Some(writer)
+}
+
+/// Refuses settings that contradict themselves.
+fn check(config: &BrokerConfig) -> Result<(), MetaError> {
+    let refuse = |reason: String| Err(MetaError::Config(reason));
+    let ids: BTreeSet<BrokerId> = config.voters.iter().map(|voter| voter.id).collect();
+    if ids.len() != config.voters.len() {
+        return refuse("two voters have the same broker id".to_owned());
+    }
+    if ids.iter().any(|id| id.get() < 0) {
+        return refuse("a voter's broker id is negative".to_owned());
+    }
+    if !ids.contains(&config.id) {
+        return refuse(format!(
+            "broker {} is not among the voters {ids:?}",
+            config.id
+        ));
+    }
+    let (least, most) = config.raft_election_timeout;
+    if config.raft_heartbeat_interval * 2 > least || least >= most {
+        return refuse(format!(
+            "election timeout {least:?} to {most:?}: it has to begin at two heartbeats \
+             ({:?} each) or more, and to end later than it begins",
+            config.raft_heartbeat_interval
+        ));
+    }
+    if config.broker_heartbeat_interval * 2 > config.broker_session_timeout
+        || config.broker_heartbeat_interval.is_zero()
+    {
+        return refuse(format!(
+            "broker.session.timeout.ms {:?} has to be at least two heartbeats ({:?} each)",
+            config.broker_session_timeout, config.broker_heartbeat_interval
+        ));
+    }
+    Ok(())
+}
+
+struct Actor {
+    core: Arc<Core>,
+    epoch: watch::Receiver<Option<BrokerEpoch>>,
+    _tasks: Vec<OwnedTask>,
+}
+
+impl Actor {
+    async fn start(options: MetaOptions, store: MetaStore) -> Result<(Self, Ends), MetaError> {
+        let config = options.config;
+        let address = config.controller_listen;
+        let listener = net::bind(address)
+            .await
+            .map_err(|error| MetaError::Listen {
+                address: address.to_string(),
+                reason: error.to_string(),
+            })?;
+        let log = lifecycle::claim(&config, options.recovered, &store).await?;
+
+        // Each broker draws its own series, also when all are given one seed.
+        let seed = config.seed.wrapping_add(node_id(config.id) << 32);
+        seed_thread(seed);
+        let (images, image) = watch::channel(Arc::new(MetadataImage::default()));
+        let machine = Machine::new(store.clone(), images).map_err(|error| MetaError::Store {
+            path: config.data_dir.join(DIR).display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let peers = peers_of(&config);
+        let raft = Raft::new(
+            node_id(config.id),
+            raft::raft_config(&config, options.snapshot_every)?,
+            peers.clone(),
+            store.clone(),
+            machine,
+        );
+        let raft = raft
+            .await
+            .map_err(|error| MetaError::Raft(error.to_string()))?;
+        let (unfence, unfenced) = mpsc::channel(64);
+        let core = Core::new(config, raft, store, peers, image.clone(), unfence);
+        let core = Arc::new(core);
+
+        let (proposals, inbox) = mpsc::channel(INBOX);
+        let (set_epoch, epoch) = watch::channel(None);
+        let (set_controller, controller) = watch::channel(None);
+        let (set_metrics, metrics) = watch::channel(MetaMetrics::default());
+        let (set_ended, ended) = watch::channel(None);
+        let elections = Arc::new(AtomicU64::new(0));
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        let teller = Teller {
+            core: core.clone(),
+            elections: elections.clone(),
+            metrics: set_metrics,
+            controller: set_controller,
+            ended: set_ended,
+        };
+        let member = Member {
+            core: core.clone(),
+            incarnation: options.incarnation,
+            log,
+            epoch: set_epoch,
+        };
+        let tasks = vec![
+            OwnedTask::spawn(
+                "controller-listener",
+                rpc_server::serve(core.clone(), listener),
+            ),
+            OwnedTask::spawn("election", election::run(core.clone(), rng, elections)),
+            OwnedTask::spawn("fencing", fencing::run(core.clone(), unfenced)),
+            OwnedTask::spawn("proposals", proposals::serve(core.clone(), inbox)),
+            OwnedTask::spawn("bootstrap", bootstrap(core.clone())),
+            OwnedTask::spawn("member", teller.run(member)),
+        ];
+        let handle = MetadataHandle::new(proposals, image, epoch.clone(), controller);
+        let ends = Ends {
+            handle,
+            metrics,
+            ended,
+        };
+        let actor = Self {
+            core,
+            epoch,
+            _tasks: tasks,
+        };
+        Ok((actor, ends))
+    }
+
+    async fn run(self, stop: oneshot::Receiver<Stop>) {
+        let Ok(stop) = stop.await else {
+            return;
+        };
+        let epoch = *self.epoch.borrow();
+        if let (true, Some(epoch)) = (stop.logs_closed, epoch)
+            && let Err(error) = self.core.store.set_clean_epoch(Some(epoch)).await
+        {
+            tracing::warn!(%error, "no clean-shutdown marker was left");
+        }
+        if tokio::time::timeout(FAREWELL, self.core.raft.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the metadata quorum's tasks did not end in time");
+        }
+    }
+}
+
+fn peers_of(config: &BrokerConfig) -> Peers {
+    let mut voters: Vec<BrokerId> = config.voters.iter().map(|voter| voter.id).collect();
+    voters.sort_unstable();
+    let others = config.voters.iter().filter(|voter| voter.id != config.id);
+    let silence = config.raft_heartbeat_interval * 3;
+    let peer = |voter: &crate::config::Voter| {
+        let endpoint = voter.controller.clone();
+        Peer::new(config.id, voter.id, endpoint, voters.clone(), silence)
+    };
+    let backoff = config.raft_heartbeat_interval / 2;
+    Peers::new(config.id, others.map(peer).collect(), backoff)
+}
+
+/// Sees to it that the group is formed at the first start of a cluster. The voter with the lowest
+/// id does it at once, the others after a while, if it has not: so that usually one stands for the
+/// leadership and not three against each other.
+async fn bootstrap(core: Arc<Core>) {
+    let lowest = core.config.voters.iter().map(|voter| voter.id).min();
+    if lowest != Some(core.config.id) {
+        let mut metrics = core.metrics.clone();
+        let formed = metrics.wait_for(|now| now.membership_config.log_id().is_some());
+        let patience = core.config.raft_election_timeout.1;
+        if tokio::time::timeout(patience, formed).await.is_ok() {
+            return;
+        }
+    }
+    if let Err(error) = core.form_group().await {
+        tracing::error!(%error, "the metadata quorum was not formed");
+    }
+}
+
+/// What this broker is in the cluster.
+struct Member {
+    core: Arc<Core>,
+    incarnation: uuid::Uuid,
+    log: LogClaim,
+    epoch: watch::Sender<Option<BrokerEpoch>>,
+}
+
+/// Tells the rest of the broker what becomes of the actor.
+struct Teller {
+    core: Arc<Core>,
+    elections: Arc<AtomicU64>,
+    metrics: watch::Sender<MetaMetrics>,
+    controller: watch::Sender<Option<BrokerId>>,
+    ended: watch::Sender<Option<MetaError>>,
+}
+
+impl Teller {
+    async fn run(self, member: Member) {
+        let Member {
+            core,
+            incarnation,
+            log,
+            epoch,
+        } = member;
+        let why = tokio::select! {
+            biased;
+            why = self.tell() => why,
+            why = lifecycle::run(core, incarnation, log, epoch) => why,
+        };
+        tracing::error!(broker = %self.core.config.id, error = %why, "metadata has ended");
+        self.ended.send_replace(Some(why));
+        // What was told last stays readable until the broker stops.
+        std::future::pending::<()>().await;
+    }
+
+    /// Keeps the figures and the controller up to date, until Raft stops.
+    async fn tell(&self) -> MetaError {
+        let mut raft = self.core.metrics.clone();
+        loop {
+            let (figures, state) = {
+                let now = raft.borrow_and_update();
+                let index = |id: Option<openraft::LogId<u64>>| id.map_or(0, |id| id.index);
+                let leader = now.current_leader.map(broker_id);
+                let figures = MetaMetrics {
+                    term: now.current_term,
+                    leader,
+                    is_controller: leader == Some(self.core.config.id),
+                    last_log_index: now.last_log_index.unwrap_or(0),
+                    applied_index: index(now.last_applied),
+                    snapshot_index: index(now.snapshot),
+                    elections_started: self.elections.load(Ordering::Relaxed),
+                    since_quorum: now.millis_since_quorum_ack.map(Duration::from_millis),
+                };
+                (figures, now.running_state.clone())
+            };
+            let leader = figures.leader;
+            self.controller.send_if_modified(|known| {
+                let changed = *known != leader;
+                *known = leader;
+                changed
+            });
+            self.metrics.send_replace(figures);
+            if let Err(fatal) = state {
+                return MetaError::Raft(fatal.to_string());
+            }
+            if raft.changed().await.is_err() {
+                return MetaError::Raft("its tasks have ended".to_owned());
+            }
+        }
+    }
+}
