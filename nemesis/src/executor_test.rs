@@ -281,6 +281,7 @@ impl Stage {
         let owner = Owner {
             run: "test".to_owned(),
             runtime: "fake".to_owned(),
+            dir: self.dir.path().to_owned(),
             pid: 1,
         };
         let executor = Executor {

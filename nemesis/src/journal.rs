@@ -29,6 +29,8 @@ pub struct Owner {
     pub run: String,
     /// The runtime's name.
     pub runtime: String,
+    /// The run's folder.
+    pub dir: PathBuf,
     /// The harness, as it sees itself (for people; the lock tells whether it lives).
     pub pid: u32,
 }
@@ -210,6 +212,7 @@ mod tests {
         Owner {
             run: run.to_owned(),
             runtime: "namespaces".to_owned(),
+            dir: PathBuf::from("results/r1"),
             pid: 7,
         }
     }

@@ -1,18 +1,28 @@
 //! Where a cluster runs: containers, or network namespaces without any privilege.
 //!
-//! A [`Runtime`] brings three brokers up, offers the nemesis its [`nemesis::Cluster`], and takes
+//! A [`Runtime`] brings brokers up, offers the nemesis its [`nemesis::Cluster`], and takes
 //! everything down. In both runtimes a node is a *pod*: a holder (our agent) that owns the
 //! network namespace with its address, and the broker inside it, so that a kill of the broker
 //! keeps address, port and the rules of the nemesis.
+//!
+//! The order of a run: [`heal`] what others left, [`select`], [`crate::artifacts::build`],
+//! [`enter`], then [`up`], and [`Runtime::down`] at the end.
+
+pub mod docker;
+pub mod doctor;
+pub mod namespaces;
+mod plan;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nemesis::{Cluster, ClusterError, NodeId};
+use nemesis::{Cluster, ClusterError, NodeId, journal};
 
 use crate::artifacts::Artifacts;
+
+pub use plan::Program;
 
 /// The runtimes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +58,7 @@ pub enum RuntimeChoice {
 pub struct Selected {
     /// Which.
     pub kind: RuntimeKind,
-    /// `"Docker 20.10.24 answers at /var/run/docker.sock"`.
+    /// `"Docker 20.10.24 answers at unix:///var/run/docker.sock"`.
     pub why: String,
 }
 
@@ -75,6 +85,17 @@ pub enum RuntimeError {
     Cluster(#[from] ClusterError),
 }
 
+impl RuntimeError {
+    /// For `map_err`: what was tried when this error came.
+    pub(crate) fn at<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |error| Self::Failed {
+            what,
+            why: error.to_string(),
+        }
+    }
+}
+
 /// What a cluster is to be.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
@@ -84,7 +105,12 @@ pub struct ClusterSpec {
     pub nodes: u32,
     /// The run's folder: logs go to `brokers/<id>.log` in it.
     pub dir: PathBuf,
-    /// Further arguments of every broker's command line (`--wal-roll-bytes`, ...).
+    /// The file of this run's open [`nemesis::Journal`]: whoever finds something of this run later
+    /// sees by its lock whether the run is alive.
+    pub journal: PathBuf,
+    /// What plays the broker.
+    pub program: Program,
+    /// Further arguments of every broker's command line (`--wal-roll-bytes=8388608`, ...).
     pub broker_args: Vec<String>,
 }
 
@@ -111,7 +137,8 @@ pub trait Runtime: Cluster {
     fn log_file(&self, node: NodeId) -> Result<PathBuf, ClusterError>;
 
     /// Copies the data directory of a stopped broker to `to`, which must not exist yet. Refused
-    /// while the broker runs.
+    /// while the broker runs. The copy may share its bytes with the original, so it is to be read
+    /// before the broker is started again, and not to be written to.
     async fn copy_data(&self, node: NodeId, to: &Path) -> Result<(), ClusterError>;
 
     /// SIGKILL to every broker at once, then starts them all. Returns when the processes exist.
@@ -122,22 +149,53 @@ pub trait Runtime: Cluster {
     async fn down(&self) -> Result<(), RuntimeError>;
 }
 
-/// Decides where to run, by asking what works.
+/// Decides where to run, by asking what works. Inside namespaces that [`enter`] made the answer
+/// is those namespaces.
 pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
-    let _ = choice;
-    Err(RuntimeError::NoRuntime {
-        missing: String::new(),
-    })
+    if namespaces::inside() {
+        let why = "inside namespaces already".to_owned();
+        let kind = RuntimeKind::Namespaces;
+        return Ok(Selected { kind, why });
+    }
+    let mut missing = Vec::new();
+    if choice != RuntimeChoice::Only(RuntimeKind::Namespaces) {
+        match docker::answers().await {
+            Ok(why) => {
+                let kind = RuntimeKind::Docker;
+                return Ok(Selected { kind, why });
+            }
+            Err(why) => missing.push(format!("  docker: {why}")),
+        }
+    }
+    if choice != RuntimeChoice::Only(RuntimeKind::Docker) {
+        match namespaces::allowed() {
+            Ok(()) => {
+                let kind = RuntimeKind::Namespaces;
+                let why = match missing.pop() {
+                    Some(no) => format!("network namespaces work; not{no}").replace("  ", " "),
+                    None => "network namespaces work".to_owned(),
+                };
+                return Ok(Selected { kind, why });
+            }
+            Err(why) => missing.push(format!("  namespaces: {why}")),
+        }
+    }
+    let missing = missing.join("\n");
+    Err(RuntimeError::NoRuntime { missing })
 }
 
 /// For [`RuntimeKind::Namespaces`]: replaces this process by itself inside fresh namespaces, with
 /// the same arguments, and does not return; inside, returns at once. For Docker: returns at once.
 ///
 /// Call it after [`crate::artifacts::build`] (inside there is no network to the outside) and
-/// before anything is opened that should not be opened twice.
+/// before anything is opened that should not be opened twice. The process keeps its id, its
+/// terminal and its exit code.
 pub fn enter(kind: RuntimeKind, artifacts: &Artifacts) -> Result<(), RuntimeError> {
-    let _ = (kind, artifacts);
-    Ok(())
+    match kind {
+        RuntimeKind::Docker => Ok(()),
+        RuntimeKind::Namespaces if namespaces::inside() => Ok(()),
+        RuntimeKind::Namespaces => namespaces::enter(artifacts).map(|never| match never {}),
+    }
 }
 
 /// Brings a cluster up: every broker's process exists when this returns (whether the cluster
@@ -147,10 +205,17 @@ pub async fn up(
     spec: &ClusterSpec,
     artifacts: &Artifacts,
 ) -> Result<Arc<dyn Runtime>, RuntimeError> {
-    let _ = (kind, spec, artifacts);
-    Err(RuntimeError::NoRuntime {
-        missing: String::new(),
-    })
+    if spec.nodes == 0 || spec.nodes > plan::NODES_MAX {
+        let max = plan::NODES_MAX;
+        return Err(RuntimeError::Failed {
+            what: format!("a cluster of {} brokers", spec.nodes),
+            why: format!("between 1 and {max} are possible"),
+        });
+    }
+    match kind {
+        RuntimeKind::Docker => Ok(docker::up(spec, artifacts).await?),
+        RuntimeKind::Namespaces => Ok(namespaces::up(spec, artifacts).await?),
+    }
 }
 
 /// What was found of runs whose harness is dead, and removed.
@@ -163,9 +228,34 @@ pub struct Healed {
 }
 
 /// Heals what killed harnesses left: open journals in `journal_dir`, and labelled containers,
-/// networks, volumes and images' containers of the Docker engine, if one answers. Called at every
-/// start and by `harness heal`.
+/// networks and volumes of the Docker engine, if one answers. Called at every start and by
+/// `harness heal`.
+///
+/// Processes and namespaces of the `namespaces` runtime need no healing: the kernel ended them
+/// with their harness. Their data is removed here.
 pub async fn heal(journal_dir: &Path) -> Result<Healed, RuntimeError> {
-    let _ = journal_dir;
-    Ok(Healed::default())
+    let mut healed = Healed::default();
+    let reading = format!("reading the journals in {}", journal_dir.display());
+    let found = journal::find(journal_dir).map_err(RuntimeError::at(reading))?;
+    // Held until everything is gone: two cleaners do not meet.
+    let dead: Vec<journal::Found> = found.into_iter().filter(|f| !f.alive()).collect();
+    if !namespaces::inside() {
+        docker::heal(&dead, &mut healed).await?;
+    }
+    for journal in dead {
+        let path = journal.path.clone();
+        if let Some(owner) = &journal.owner {
+            namespaces::remove_data(&owner.dir, &mut healed)?;
+            let open: Vec<String> = journal.open.iter().map(|l| l.kind.clone()).collect();
+            let open = if open.is_empty() {
+                String::new()
+            } else {
+                format!(", killed during {}", open.join(" and "))
+            };
+            healed.removed.push(format!("run {}{open}", owner.run));
+        }
+        let removing = format!("removing {}", path.display());
+        journal.close().map_err(RuntimeError::at(removing))?;
+    }
+    Ok(healed)
 }
