@@ -108,34 +108,65 @@ pub fn build(
     options: BuildOptions,
     say: &mut dyn FnMut(&str),
 ) -> Result<Artifacts, BuildError> {
-    if let Some(place) = std::env::var_os(PLACED) {
-        let artifacts = Artifacts::at(Path::new(&place), options);
-        identify(&artifacts)?;
-        return Ok(artifacts);
+    let mut arguments = vec!["-p", "broker", "-p", "nemesis", "--bins"];
+    if options.seeded_bugs {
+        arguments.extend(["--features", "broker/seeded-bugs"]);
     }
+    let place = |target_dir: &Path, built: &Path| {
+        let artifacts = Artifacts::at(target_dir, options);
+        install(&built.join("broker"), &artifacts.broker)?;
+        install(&built.join(AGENT), &artifacts.agent)?;
+        Ok(artifacts)
+    };
+    let artifacts = match std::env::var_os(PLACED) {
+        Some(there) => Artifacts::at(Path::new(&there), options),
+        None => make(workspace, &arguments, say, place)?,
+    };
+    identify(&artifacts)?;
+    Ok(artifacts)
+}
+
+/// Builds the agent alone, to stand in for the broker too ([`crate::runtime::Program::Echo`]).
+pub fn build_agent(workspace: &Path, say: &mut dyn FnMut(&str)) -> Result<Artifacts, BuildError> {
+    let place = |target_dir: &Path, built: &Path| {
+        let agent = target_dir.join(AGENT);
+        install(&built.join(AGENT), &agent)?;
+        Ok(agent)
+    };
+    let agent = match std::env::var_os(PLACED) {
+        Some(there) => Path::new(&there).join(AGENT),
+        None => make(workspace, &["-p", "nemesis", "--bins"], say, place)?,
+    };
+    Ok(Artifacts {
+        broker: agent.clone(),
+        agent,
+        seeded_bugs: false,
+    })
+}
+
+/// Compiles, and has the results put in their place, which only one process does at a time.
+fn make<T>(
+    workspace: &Path,
+    arguments: &[&str],
+    say: &mut dyn FnMut(&str),
+    place: impl FnOnce(&Path, &Path) -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
     let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => workspace.join(dir),
         None => workspace.join("target"),
     };
-    let place = target_dir.join("static");
+    let there = target_dir.join("static");
     let unwritable = |path: &Path| {
         let path = path.to_owned();
         move |source| BuildError::Write { path, source }
     };
-    fs::create_dir_all(&place).map_err(unwritable(&place))?;
-    let lock_path = place.join(".lock");
+    fs::create_dir_all(&there).map_err(unwritable(&there))?;
+    let lock_path = there.join(".lock");
     let lock = File::create(&lock_path).map_err(unwritable(&lock_path))?;
     lock.lock().map_err(unwritable(&lock_path))?;
-
     let host = host_triple()?;
-    compile(workspace, &host, options, say)?;
-
-    let built = target_dir.join(&host).join("release");
-    let artifacts = Artifacts::at(&place, options);
-    install(&built.join("broker"), &artifacts.broker)?;
-    install(&built.join(AGENT), &artifacts.agent)?;
-    identify(&artifacts)?;
-    Ok(artifacts)
+    compile(workspace, &host, arguments, say)?;
+    place(&there, &target_dir.join(&host).join("release"))
 }
 
 fn cargo() -> OsString {
@@ -161,18 +192,13 @@ fn host_triple() -> Result<String, BuildError> {
 fn compile(
     workspace: &Path,
     host: &str,
-    options: BuildOptions,
+    what: &[&str],
     say: &mut dyn FnMut(&str),
 ) -> Result<(), BuildError> {
     // The environment's flags go before those of `.cargo/config.toml`, so both are named here.
     const FLAGS: &str = "--cfg tokio_unstable -C target-feature=+crt-static";
-    let mut arguments: Vec<&str> = "build --release -p broker -p nemesis --bins"
-        .split(' ')
-        .collect();
-    arguments.extend(["--target", host]);
-    if options.seeded_bugs {
-        arguments.extend(["--features", "broker/seeded-bugs"]);
-    }
+    let mut arguments = vec!["build", "--release", "--target", host];
+    arguments.extend(what);
     let by_hand = format!("RUSTFLAGS=\"{FLAGS}\" cargo {}", arguments.join(" "));
     let mut command = Command::new(cargo());
     command
@@ -215,7 +241,7 @@ fn pass_on(output: impl BufRead, by_hand: &str, say: &mut dyn FnMut(&str)) {
             continue;
         }
         if silent {
-            say(&format!("building the static broker and agent: {by_hand}"));
+            say(&format!("building static binaries: {by_hand}"));
             silent = false;
         }
         eprintln!("{line}");
@@ -274,7 +300,7 @@ mod tests {
         pass_on(busy.as_bytes(), "cargo build", &mut |line| {
             said.push(line.to_owned())
         });
-        assert_eq!(said, ["building the static broker and agent: cargo build"]);
+        assert_eq!(said, ["building static binaries: cargo build"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{Own, audit, environment, journal_dir, replay_command, verdict};
 use crate::cli::{RunArgs, Workload};
 use crate::exit::Exit;
 use crate::history::{self, Event, Kind, Process, Recorder, Value};
-use crate::runtime::{self, ClusterSpec};
+use crate::runtime::{self, ClusterSpec, Program};
 use crate::sampler;
 use crate::seed::{self, Use};
 use crate::workload::Clients;
@@ -164,32 +164,22 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
     let Surroundings { args, folder, .. } = around;
     let began = Instant::now();
     enter_phase(&around.recorder, &around.board, "setup")?;
-    let site = match (own, &args.bootstrap) {
-        (Some(own), _) => {
+    // First the journal: whoever finds something of this run tells by it whether the run lives.
+    let journal = own.map(|own| open_journal(own, args, folder)).transpose()?;
+    let site = match (own, &journal, &args.bootstrap) {
+        (Some(own), Some(journal), _) => {
             let spec = ClusterSpec {
                 run_id: run_id(folder),
                 nodes: args.brokers,
                 dir: folder.path().to_owned(),
+                journal: journal.path().to_owned(),
+                program: Program::Broker,
                 broker_args: Vec::new(),
             };
             Site::own(own.kind, &own.artifacts, args, around.seed, spec).await?
         }
-        (None, Some(bootstrap)) => Site::external(bootstrap).await?,
-        (None, None) => bail!("neither a runtime nor --bootstrap"),
-    };
-    let journal = match &site.runtime {
-        Some(_) => {
-            let owner = Owner {
-                run: run_id(folder),
-                runtime: own.map_or("external", |own| own.kind.name()).to_owned(),
-                pid: std::process::id(),
-            };
-            let journal = Journal::open(&journal_dir(&args.out), &owner);
-            Some(Arc::new(
-                journal.context("the journal of faults cannot be written")?,
-            ))
-        }
-        None => None,
+        (_, _, Some(bootstrap)) => Site::external(bootstrap).await?,
+        _ => bail!("neither a runtime nor --bootstrap"),
     };
     let mut run = Run {
         args,
@@ -236,6 +226,19 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
 fn identity(seed: u64) -> u64 {
     let drawn: u64 = rand::Rng::random(&mut seed::stream(seed, Use::Identity, 0));
     drawn ^ jiff::Timestamp::now().as_nanosecond() as u64
+}
+
+fn open_journal(own: &Own, args: &RunArgs, folder: &Folder) -> anyhow::Result<Arc<Journal>> {
+    let owner = Owner {
+        run: run_id(folder),
+        runtime: own.kind.name().to_owned(),
+        dir: std::path::absolute(folder.path())?,
+        pid: std::process::id(),
+    };
+    let journal = Journal::open(&journal_dir(&args.out), &owner);
+    Ok(Arc::new(
+        journal.context("the journal of faults cannot be written")?,
+    ))
 }
 
 /// How runtimes and the journal name the run.
