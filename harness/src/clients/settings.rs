@@ -55,7 +55,7 @@ pub struct ClientSettings {
 
 /// A leader that cannot commit holds a request back for this long, and no longer: then the
 /// client asks again who leads.
-const REQUEST_TIMEOUT_MS: &str = "5000";
+const REQUEST_TIMEOUT_MS: &str = "3000";
 
 impl ClientSettings {
     fn common(&self) -> ClientConfig {
@@ -63,7 +63,7 @@ impl ClientSettings {
         config
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", "harness")
-            .set("socket.timeout.ms", "6000")
+            .set("socket.timeout.ms", "4000")
             .set("socket.connection.setup.timeout.ms", "2000")
             .set("socket.keepalive.enable", "true")
             .set("socket.nagle.disable", "true")

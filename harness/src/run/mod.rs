@@ -28,6 +28,7 @@ use nemesis::{Schedule, ScheduleSpec};
 use crate::artifacts::{self, Artifacts, BuildOptions};
 use crate::cli::{RunArgs, RuntimeName, Workload};
 use crate::exit::Exit;
+use crate::runtime::doctor::Health;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
 use crate::seed;
 
@@ -93,7 +94,11 @@ fn own_runtime(args: &RunArgs, name: RuntimeName) -> anyhow::Result<Own> {
         RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
         RuntimeName::Auto | RuntimeName::External => RuntimeChoice::Auto,
     };
-    // Its own small runtime, gone before namespaces are entered: that needs a single thread.
+    // Small runtimes of their own, gone before namespaces are entered: that needs one thread.
+    let healed = block_on(runtime::heal(&journal_dir(&args.out)))??;
+    for line in &healed.removed {
+        eprintln!("left by a killed run, removed: {line}");
+    }
     let selected = block_on(runtime::select(choice))??;
     let options = BuildOptions {
         seeded_bugs: args.seeded_bug.is_some(),
@@ -252,29 +257,51 @@ pub fn heal(out: &Path) -> Exit {
     }
 }
 
-/// `harness doctor`.
+/// `harness doctor`: exit 0 where a run is possible.
 #[must_use]
 pub fn doctor(json: bool) -> Exit {
-    let selected = block_on(runtime::select(RuntimeChoice::Auto));
-    match selected {
-        Ok(Ok(selected)) => {
-            let (name, why) = (selected.kind.name(), selected.why);
-            if json {
-                println!("{}", serde_json::json!({"runtime": name, "why": why}));
-            } else {
-                println!("{name}: {why}");
-            }
-            Exit::Valid
-        }
-        Ok(Err(error)) => {
-            eprintln!("{error}");
-            Exit::Infrastructure
-        }
+    let findings = match block_on(runtime::doctor::examine()) {
+        Ok(findings) => findings,
         Err(error) => {
             eprintln!("error: {error:#}");
-            Exit::Internal
+            return Exit::Internal;
+        }
+    };
+    let word = |health| match health {
+        Health::Good => "good",
+        Health::Missing => "missing",
+        Health::Needed => "needed",
+    };
+    if json {
+        let list: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                serde_json::json!({
+                    "what": finding.what,
+                    "health": word(finding.health),
+                    "detail": finding.detail,
+                    "for": finding.for_what,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::json!(list));
+    } else {
+        for finding in &findings {
+            let (what, for_what) = (finding.what, finding.for_what);
+            println!(
+                "{:8} {what:12} {} (for {for_what})",
+                word(finding.health),
+                finding.detail
+            );
         }
     }
+    if findings
+        .iter()
+        .any(|finding| finding.health == Health::Needed)
+    {
+        return Exit::Infrastructure;
+    }
+    Exit::Valid
 }
 
 #[cfg(test)]

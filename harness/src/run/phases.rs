@@ -67,7 +67,6 @@ pub async fn run(
     own: Option<Own>,
 ) -> anyhow::Result<Exit> {
     let interrupts = Interrupts::listen().context("signals cannot be handled")?;
-    heal_leftovers(args).await?;
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
     let replay = replay_command(args, seed);
@@ -136,14 +135,6 @@ async fn end(
         verdict::conclude(&folder, &args, &verdict, &replay)
     })
     .await
-}
-
-async fn heal_leftovers(args: &RunArgs) -> anyhow::Result<()> {
-    let healed = runtime::heal(&journal_dir(&args.out)).await?;
-    for line in &healed.removed {
-        eprintln!("left by a killed run, removed: {line}");
-    }
-    Ok(())
 }
 
 type Outcome = (Vec<String>, serde_json::Map<String, Json>);

@@ -41,7 +41,7 @@ pub fn check(history: &Path, args: &RunArgs, broken: &[String]) -> anyhow::Resul
         if Conclusion::Infrastructure < verdict.verdict {
             verdict.verdict = Conclusion::Infrastructure;
             verdict.sentence = format!(
-                "The run says nothing about the broker, because the test bed failed: {}",
+                "Infrastructure: this says nothing about the broker, the test bed failed: {}",
                 broken[0]
             );
         }
