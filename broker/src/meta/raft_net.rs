@@ -351,7 +351,7 @@ impl Peers {
     /// How many brokers of the quorum are more than its half.
     #[must_use]
     pub fn majority(&self) -> usize {
-        (self.peers.len() + 1) / 2 + 1
+        self.peers.len().div_ceil(2) + 1
     }
 
     /// Whether a majority, this broker included, has followed this broker within `span`.

@@ -163,7 +163,7 @@ async fn a_panic_ends_this_connection_and_says_so() {
     for request in [&b"p"[..], b"P"] {
         let mut served = served(limits()).await;
         served.send(request).await;
-        assert!(matches!(served.receive().await, None));
+        assert!(served.receive().await.is_none());
         let end = served.end().await;
         assert!(matches!(end, End::Panic(_)) && end.is_complaint(), "{end}");
     }
@@ -243,7 +243,7 @@ async fn stopping_answers_what_was_begun() {
     served.stop.send_replace(true);
     assert!(served.echo.release());
     assert_eq!(served.receive().await.unwrap(), "w");
-    assert!(matches!(served.receive().await, None));
+    assert!(served.receive().await.is_none());
     assert!(matches!(served.end().await, End::Closed));
 }
 
