@@ -5,7 +5,7 @@
 //! * [`replica`]: pure cores of ISR replication (`leader`, `follower`, `isr`, `watermark`) and the
 //!   shell that runs them (`partition`, `fetcher`, `view`, `waiters`).
 //! * [`meta`]: cluster metadata through one Raft group.
-//! * [`log`], [`storage`]: the WAL and the partitions' logs in it; the only code that touches files.
+//! * [`log`], [`storage`]: the WAL and the partitions' logs in it; only they touch files.
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
 //! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`exec`]: where tasks are started.
 

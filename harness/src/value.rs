@@ -148,14 +148,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_sent_is_read(run: u64, partition in 0..1000_i32, value: i64, bytes in 0..9000_usize) {
+        fn what_was_sent_is_read(
+            run: u64,
+            partition in 0..1000_i32,
+            value: i64,
+            bytes in 0..9000_usize
+        ) {
             let payload = message(Identity { run, partition, value }, bytes);
             prop_assert_eq!(payload.len(), bytes.max(MIN_BYTES));
             prop_assert_eq!(decode(&payload, run, partition), Ok(value));
         }
 
         #[test]
-        fn one_flipped_bit_is_noticed(value: i64, bytes in 32..400_usize, at: usize, bit in 0..8_u8) {
+        fn one_flipped_bit_is_noticed(
+            value: i64,
+            bytes in 32..400_usize,
+            at: usize,
+            bit in 0..8_u8
+        ) {
             let mut payload = message(Identity { run: 7, partition: 3, value }, bytes);
             let at = at % payload.len();
             payload[at] ^= 1 << bit;

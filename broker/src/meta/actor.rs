@@ -124,7 +124,7 @@ struct Actor {
 
 impl Actor {
     async fn start(options: MetaOptions, store: MetaStore) -> Result<(Self, Ends), MetaError> {
-        let config = options.config;
+        let config = options.config.clone();
         let address = config.controller_listen;
         let listener = net::bind(address)
             .await
@@ -133,29 +133,11 @@ impl Actor {
                 reason: error.to_string(),
             })?;
         let log = lifecycle::claim(&config, options.recovered, &store).await?;
-
         // Each broker draws its own series, also when all are given one seed.
         let seed = config.seed.wrapping_add(node_id(config.id) << 32);
         seed_thread(seed);
-        let (images, image) = watch::channel(Arc::new(MetadataImage::default()));
-        let machine = Machine::new(store.clone(), images).map_err(|error| MetaError::Store {
-            path: config.data_dir.join(DIR).display().to_string(),
-            reason: error.to_string(),
-        })?;
-        let peers = peers_of(&config);
-        let raft = Raft::new(
-            node_id(config.id),
-            raft::raft_config(&config, options.snapshot_every)?,
-            peers.clone(),
-            store.clone(),
-            machine,
-        );
-        let raft = raft
-            .await
-            .map_err(|error| MetaError::Raft(error.to_string()))?;
         let (unfence, unfenced) = mpsc::channel(64);
-        let core = Core::new(config, raft, store, peers, image.clone(), unfence);
-        let core = Arc::new(core);
+        let core = join_quorum(&options, store, unfence).await?;
 
         let (proposals, inbox) = mpsc::channel(INBOX);
         let (set_epoch, epoch) = watch::channel(None);
@@ -178,16 +160,14 @@ impl Actor {
             epoch: set_epoch,
         };
         let tasks = vec![
-            OwnedTask::spawn(
-                "controller-listener",
-                rpc_server::serve(core.clone(), listener),
-            ),
+            OwnedTask::spawn("controller", rpc_server::serve(core.clone(), listener)),
             OwnedTask::spawn("election", election::run(core.clone(), rng, elections)),
             OwnedTask::spawn("fencing", fencing::run(core.clone(), unfenced)),
             OwnedTask::spawn("proposals", proposals::serve(core.clone(), inbox)),
             OwnedTask::spawn("bootstrap", bootstrap(core.clone())),
             OwnedTask::spawn("member", teller.run(member)),
         ];
+        let image = core.images.clone();
         let handle = MetadataHandle::new(proposals, image, epoch.clone(), controller);
         let ends = Ends {
             handle,
@@ -219,6 +199,34 @@ impl Actor {
             tracing::warn!("the metadata quorum's tasks did not end in time");
         }
     }
+}
+
+/// Starts Raft on what `store` holds.
+async fn join_quorum(
+    options: &MetaOptions,
+    store: MetaStore,
+    unfence: mpsc::Sender<(BrokerId, BrokerEpoch)>,
+) -> Result<Arc<Core>, MetaError> {
+    let config = options.config.clone();
+    let (images, image) = watch::channel(Arc::new(MetadataImage::default()));
+    let machine = Machine::new(store.clone(), images).map_err(|error| MetaError::Store {
+        path: config.data_dir.join(DIR).display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let peers = peers_of(&config);
+    let raft = Raft::new(
+        node_id(config.id),
+        raft::raft_config(&config, options.snapshot_every)?,
+        peers.clone(),
+        store.clone(),
+        machine,
+    );
+    let raft = raft
+        .await
+        .map_err(|error| MetaError::Raft(error.to_string()))?;
+    Ok(Arc::new(Core::new(
+        config, raft, store, peers, image, unfence,
+    )))
 }
 
 fn peers_of(config: &BrokerConfig) -> Peers {

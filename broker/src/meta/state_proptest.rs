@@ -97,31 +97,7 @@ fn command(step: &Step, nth: usize, image: &MetadataImage, past: &[Command]) -> 
             replication_factor: *rf,
             configs: BTreeMap::from([(MIN_INSYNC_REPLICAS.to_owned(), min_isr.to_string())]),
         },
-        Step::Alter {
-            topic,
-            isr,
-            stale_broker,
-            stale_leader,
-            stale_partition,
-        } => {
-            let at = TopicPartition {
-                topic: topic_id(*topic),
-                partition: 0,
-            };
-            let partition = image.partition(at)?;
-            let leader = partition.leader.unwrap_or(BrokerId(1));
-            Command::AlterPartition(AlterPartition {
-                leader,
-                leader_broker_epoch: epoch(leader.0, 0),
-                partition: at,
-                leader_epoch: LeaderEpoch(partition.leader_epoch.0 - stale_leader),
-                partition_epoch: PartitionEpoch(partition.partition_epoch.0 - stale_partition),
-                new_isr: std::iter::once(leader.0)
-                    .chain(isr.iter().copied().filter(|id| *id != leader.0))
-                    .map(|id| (BrokerId(id), epoch(id, *stale_broker)))
-                    .collect(),
-            })
-        }
+        Step::Alter { .. } => return alter(step, image, epoch),
         Step::Ids(id, count) => Command::AllocateProducerIds {
             id: BrokerId(*id),
             epoch: epoch(*id, 0),
@@ -130,6 +106,42 @@ fn command(step: &Step, nth: usize, image: &MetadataImage, past: &[Command]) -> 
         Step::Again(which) if !past.is_empty() => past[which % past.len()].clone(),
         Step::Again(_) | Step::Blank => return None,
     })
+}
+
+/// The leader's proposal for the first partition of a topic, if there is one.
+fn alter(
+    step: &Step,
+    image: &MetadataImage,
+    epoch: impl Fn(i32, i64) -> BrokerEpoch,
+) -> Option<Command> {
+    let Step::Alter {
+        topic,
+        isr,
+        stale_broker,
+        stale_leader,
+        stale_partition,
+    } = step
+    else {
+        return None;
+    };
+    let at = TopicPartition {
+        topic: topic_id(*topic),
+        partition: 0,
+    };
+    let partition = image.partition(at)?;
+    let leader = partition.leader.unwrap_or(BrokerId(1));
+    let others = isr.iter().copied().filter(|id| *id != leader.0);
+    Some(Command::AlterPartition(AlterPartition {
+        leader,
+        leader_broker_epoch: epoch(leader.0, 0),
+        partition: at,
+        leader_epoch: LeaderEpoch(partition.leader_epoch.0 - stale_leader),
+        partition_epoch: PartitionEpoch(partition.partition_epoch.0 - stale_partition),
+        new_isr: std::iter::once(leader.0)
+            .chain(others)
+            .map(|id| (BrokerId(id), epoch(id, *stale_broker)))
+            .collect(),
+    }))
 }
 
 fn endpoint() -> Endpoint {
@@ -220,7 +232,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn invariants_hold_and_replay_is_exact(steps in prop::collection::vec(step(), 1..80), cut in 0..80usize) {
+    fn invariants_hold_and_replay_is_exact(
+        steps in prop::collection::vec(step(), 1..80),
+        cut in 0..80usize,
+    ) {
         let mut state = MetadataState::default();
         let mut log: Vec<Option<Command>> = Vec::new();
         let mut past = Vec::new();

@@ -1,4 +1,5 @@
-//! Producer ids: unique in the cluster for ever, handed out without a round trip while a block lasts.
+//! Producer ids: unique in the cluster for ever, handed out without a round trip while a block
+//! lasts.
 //!
 //! A block is reserved in the metadata log (KIP-730) before its first id is handed out, so two
 //! brokers, or two lives of one broker, never hand out the same id. What is left of a block when

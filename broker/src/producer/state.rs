@@ -11,7 +11,8 @@
 //!
 //! Rules are those of Kafka 4.x (`ProducerAppendInfo`, `ProducerStateEntry`) with one difference:
 //! Kafka accepts any first sequence from a producer that it does not know, because it may have
-//! forgotten it. We do so only when something can have been forgotten ([`ProducerStates::may_have_forgotten`]);
+//! forgotten it. We do so only when something can have been forgotten
+//! ([`ProducerStates::may_have_forgotten`]);
 //! while the whole log is there, an unknown producer has to start at 0. Else the second of two
 //! pipelined first batches would be accepted when the first one failed, and the first one refused
 //! for ever.

@@ -93,7 +93,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_leaders_watermark_only_rises(start in 0i64..100, steps in prop::collection::vec(0i64..100, 0..50)) {
+        fn a_leaders_watermark_only_rises(
+            start in 0i64..100,
+            steps in prop::collection::vec(0i64..100, 0..50)
+        ) {
             let local = FollowerHw::recovered(Offset(start), Offset(0), Offset(100));
             let mut hw = LeaderHw::inherit(local);
             let mut highest = hw.get();

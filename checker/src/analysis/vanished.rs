@@ -1,7 +1,8 @@
 //! `vanished`: a message that was there is missing from a later complete pass.
 //!
 //! It was acknowledged, or an ok poll returned it, before the pass was invoked; its offset lies in
-//! the range of the pass and at or above the log's start; and the pass did not return it. lost-write
+//! the range of the pass and at or above the log's start; and the pass did not return it.
+//! lost-write
 //! and unseen subtract whatever was ever read, so a loss after everything was read once (a restart,
 //! a truncation) shows here alone. One finding for each message, of the first pass that missed it.
 //!

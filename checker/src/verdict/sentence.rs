@@ -95,7 +95,18 @@ fn invalid(said: &Said) -> String {
 /// What an anomaly means, in the words of somebody who uses the broker.
 fn phrase(kind: Kind, total: u64) -> String {
     let n = grouped(total);
-    let (one, many) = match kind {
+    if kind == Kind::EmptyTransactionGraph {
+        return "no message flowed from a producer to a consumer".to_owned();
+    }
+    match words_of_logs(kind).or_else(|| words_of_clients(kind)) {
+        Some((one, many)) => format!("{n} {}", if total == 1 { one } else { many }),
+        None => format!("{n} {} found", kind.name()),
+    }
+}
+
+/// What went wrong with the log, for one and for many.
+fn words_of_logs(kind: Kind) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
         Kind::LostWrite | Kind::LostTail | Kind::Vanished => (
             "acknowledged message was lost",
             "acknowledged messages were lost",
@@ -138,6 +149,13 @@ fn phrase(kind: Kind, total: u64) -> String {
             "time a consumer had been given more than the log's readable end covers",
             "times a consumer had been given more than the log's readable end covers",
         ),
+        _ => return None,
+    })
+}
+
+/// What clients were served, for one and for many.
+fn words_of_clients(kind: Kind) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
         Kind::PrecommittedRead => (
             "transaction read its own messages",
             "transactions read their own messages",
@@ -163,12 +181,8 @@ fn phrase(kind: Kind, total: u64) -> String {
             "partitions did not recover after the last fault",
         ),
         Kind::NonUniqueWrite => ("value was sent twice", "values were sent twice"),
-        Kind::EmptyTransactionGraph => {
-            return "no message flowed from a producer to a consumer".to_owned();
-        }
-        other => return format!("{n} {} found", other.name()),
-    };
-    format!("{n} {}", if total == 1 { one } else { many })
+        _ => return None,
+    })
 }
 
 fn stalled(said: &Said) -> String {

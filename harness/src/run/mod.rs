@@ -214,20 +214,27 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     if let Some(bootstrap) = &args.bootstrap {
         add("bootstrap", bootstrap.clone());
     }
-    match args.runtime {
-        RuntimeName::Docker => add("runtime", "docker".to_owned()),
-        RuntimeName::Namespaces => add("runtime", "namespaces".to_owned()),
-        RuntimeName::Auto | RuntimeName::External => {}
-    }
+    command.push_str(switches(args).as_str());
+    command
+}
+
+/// The part of the command that says where, and what is switched on.
+fn switches(args: &RunArgs) -> String {
+    let runtime = match args.runtime {
+        RuntimeName::Docker => " --runtime docker",
+        RuntimeName::Namespaces => " --runtime namespaces",
+        RuntimeName::Auto | RuntimeName::External => "",
+    };
+    let mut switches = runtime.to_owned();
     for (flag, set) in [
         (" --no-idempotence", args.no_idempotence),
         (" --cut-clients", args.cut_clients),
     ] {
         if set {
-            command.push_str(flag);
+            switches.push_str(flag);
         }
     }
-    command
+    switches
 }
 
 /// `harness heal`.

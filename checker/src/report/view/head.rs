@@ -142,20 +142,7 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
         Tile {
             value: count(facts.leaders.changes_in_all()),
             label: "leader changes",
-            detail: match facts.leaders.known() {
-                true => {
-                    let led = facts
-                        .leaders
-                        .keys
-                        .iter()
-                        .filter(|reigns| !reigns.is_empty());
-                    format!(
-                        "on {}",
-                        plural(led.count() as u64, "partition", "partitions")
-                    )
-                }
-                false => "nobody was asked".to_owned(),
-            },
+            detail: leaders_known_of(facts),
             alarm: false,
         },
         Tile {
@@ -169,6 +156,21 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
             alarm: bitten < asked,
         },
     ]
+}
+
+fn leaders_known_of(facts: &Facts<'_>) -> String {
+    if !facts.leaders.known() {
+        return "nobody was asked".to_owned();
+    }
+    let led = facts
+        .leaders
+        .keys
+        .iter()
+        .filter(|reigns| !reigns.is_empty());
+    format!(
+        "on {}",
+        plural(led.count() as u64, "partition", "partitions")
+    )
 }
 
 fn passes(facts: &Facts<'_>) -> String {
