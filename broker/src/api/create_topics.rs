@@ -287,6 +287,7 @@ fn answer(
             });
             let settings = (version >= 5).then(|| settings.collect());
             let answer = answer
+                .with_error_message(None)
                 .with_num_partitions(if version >= 5 { plan.partitions } else { -1 })
                 .with_replication_factor(if version >= 5 {
                     plan.replication_factor

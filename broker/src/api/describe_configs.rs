@@ -166,6 +166,7 @@ fn describe(
                     .is_none_or(|keys| keys.iter().any(|key| **key == *shown.name))
             };
             let shown = shown.into_iter().filter(wanted);
+            let result = result.with_error_message(None);
             result.with_configs(shown.map(|shown| one(detail, shown)).collect())
         }
         Err((error, text)) => result
