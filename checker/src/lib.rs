@@ -8,6 +8,7 @@
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
 //! * [`report`]: a run's folder as a page and pictures.
+//! * [`simulate`]: histories of a correct cluster, for controls.
 
 pub mod analysis;
 mod check;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod history;
 pub mod options;
 pub mod report;
+pub mod simulate;
 mod suggest;
 pub mod verdict;
 

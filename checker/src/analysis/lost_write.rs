@@ -11,7 +11,7 @@
 //! or `unseen`, not lost-write.
 
 use super::claims::Claims;
-use super::facts::{Dialect, Facts, KeyFacts, Message, NONE};
+use super::facts::{Dialect, Facts, KeyFacts, Message, NONE, clojure};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
 use super::watermarks::Watermarks;
@@ -40,7 +40,7 @@ pub(super) fn find(
             .filter(|(_, message)| is_lost(facts, key, message, start))
             .collect();
         lost.sort_by_key(|(_, message)| message.last);
-        let max_read = reader_at(key, bound);
+        let max_read = reader_at(facts, key, bound);
         for (number, message) in lost {
             claims.add(key.key, number);
             findings.add(Kind::LostWrite, key.key, || {
@@ -73,18 +73,25 @@ fn is_lost(facts: &Facts, key: &KeyFacts, message: &Message, start: Option<i64>)
     }
 }
 
-/// An operation that read a message at that index.
-fn reader_at(key: &KeyFacts, index: u32) -> Option<OpId> {
+/// The first operation that read the message which has its last place at that index. Of several
+/// such messages jepsen.tests.kafka takes the first of a hash set, read or not.
+fn reader_at(facts: &Facts, key: &KeyFacts, index: u32) -> Option<OpId> {
     let ordered = key.log.order[index as usize];
     let from = key.log.conflicts.partition_point(|&(at, _)| at < index);
     let beside = key.log.conflicts[from..]
         .iter()
         .take_while(|&&(at, _)| at == index);
-    std::iter::once(ordered)
+    let values = facts.history.values();
+    let candidates = std::iter::once(ordered)
         .chain(beside.map(|&(_, number)| number))
         .map(|number| &key.messages[number as usize])
-        .filter(|message| message.last == index)
-        .find_map(Message::first_reader)
+        .filter(|message| message.last == index);
+    match facts.dialect {
+        Dialect::Jepsen => candidates
+            .min_by(|a, b| clojure::compare(values, a.value, b.value))
+            .and_then(Message::first_reader),
+        Dialect::Own => candidates.filter_map(Message::first_reader).next(),
+    }
 }
 
 #[cfg(test)]

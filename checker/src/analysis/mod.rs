@@ -7,6 +7,7 @@
 //! Deliberately absent: any judgement of what is allowed. That is the profile's part.
 
 mod claims;
+pub mod cycles;
 mod dual_leader;
 mod duplicate;
 mod epoch_regression;
@@ -88,6 +89,7 @@ pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findi
         non_unique_write::find(facts, &mut findings);
         not_recovered::find(facts, options.recovery_limit, &mut findings);
     }
+    cycles::find(facts, options.ww_deps, &mut findings);
     unseen::find(facts, &claims, options.limit, &mut findings);
     (
         findings,

@@ -3,7 +3,7 @@
 //! Consumers see committed records only, and a transaction commits after its last poll. Any type
 //! of completion counts; at most one finding for each operation.
 
-use super::facts::{Facts, NONE};
+use super::facts::{Facts, NONE, clojure};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
 use crate::history::{KeyId, Op, RunKind, Value};
@@ -25,23 +25,32 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
 
 fn own_read(facts: &Facts, op: &Op) -> Option<(KeyId, Value)> {
     let runs = facts.history.runs(op);
-    let polls = runs
+    let of = |kind: RunKind, key: Option<KeyId>| {
+        let runs = runs
+            .iter()
+            .filter(move |run| run.kind == kind && key.is_none_or(|k| run.key == k));
+        runs.flat_map(|run| {
+            facts
+                .messages_of(run)
+                .map(|(record, number)| (run.key, record, number))
+        })
+        .filter(|&(_, _, number)| number != NONE)
+    };
+    if !runs
         .iter()
-        .any(|run| run.kind == RunKind::Poll && run.len > 0);
-    let sent = runs.iter().filter(|run| run.kind == RunKind::Send && polls);
-    sent.flat_map(|run| {
-        facts
-            .messages_of(run)
-            .map(move |(record, number)| (run, record, number))
-    })
-    .find(|&(run, _, number)| {
-        number != NONE
-            && runs
-                .iter()
-                .filter(|poll| poll.kind == RunKind::Poll && poll.key == run.key)
-                .any(|poll| facts.messages_of(poll).any(|(_, polled)| polled == number))
-    })
-    .map(|(run, record, _)| (run.key, record.value))
+        .any(|run| run.kind == RunKind::Poll && run.len > 0)
+    {
+        return None;
+    }
+    let polled =
+        |key: KeyId, sent: u32| of(RunKind::Poll, Some(key)).any(|(_, _, number)| number == sent);
+    // Keys in the order of the sends; of several messages the one that jepsen.tests.kafka names.
+    let (key, _, _) = of(RunKind::Send, None).find(|&(key, _, number)| polled(key, number))?;
+    of(RunKind::Send, Some(key))
+        .filter(|&(_, _, number)| polled(key, number))
+        .map(|(_, record, _)| record.value)
+        .min_by(|&a, &b| clojure::compare(facts.history.values(), a, b))
+        .map(|value| (key, value))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! `stale-watermark`: a high watermark does not cover a message acknowledged before it was asked.
 //!
 //! With `acks=all` a leader acknowledges offset `o` only when its high watermark is above `o`;
-//! every
-//! later leader knows at least that much before it answers. So an acknowledgement of `o` that
+//! every later leader knows at least that much before it answers. So an acknowledgement of `o` that
 //! completed before the invocation of a `list-offsets` whose answer is at most `o` proves that the
 //! broker answered with an old watermark, or acknowledged too early. Excused: an answer that may
 //! come from a deposed leader (see [`super::watermarks`]). No threshold of time is involved.

@@ -1,14 +1,12 @@
 //! `unseen`: acknowledged, and never read.
 //!
-//! In our own dialect what is left when nothing else can be proven: the message was
-//! acknowledged, no
-//! poll of any outcome returned it, and it is neither lost-write nor lost-tail nor vanished. Slow,
-//! not lost: alone it makes a run `stalled`. jepsen.tests.kafka counts, at the last ok operation,
-//! what ok operations sent and no ok operation polled.
+//! In our own dialect what is left when nothing else can be proven: the message was acknowledged,
+//! no poll of any outcome returned it, and it is neither lost-write nor lost-tail nor vanished.
+//! Slow, not lost: alone it makes a run `stalled`. jepsen.tests.kafka counts, at the last ok
+//! operation, what ok operations sent and no ok operation polled.
 //!
-//! (That checker's sets are merged in a way that counts all messages of a key whose first ok
-//! poll is
-//! the very last ok operation, and which no ok operation sent. The dialect keeps the quirk.)
+//! (That checker's sets are merged in a way that counts all messages of a key whose first ok poll
+//! is the very last ok operation, and which no ok operation sent. The dialect keeps the quirk.)
 
 use std::collections::BTreeMap;
 

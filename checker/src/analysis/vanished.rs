@@ -2,13 +2,13 @@
 //!
 //! It was acknowledged, or an ok poll returned it, before the pass was invoked; its offset lies in
 //! the range of the pass and at or above the log's start; and the pass did not return it.
-//! lost-write
-//! and unseen subtract whatever was ever read, so a loss after everything was read once (a restart,
-//! a truncation) shows here alone. One finding for each message, of the first pass that missed it.
+//! lost-write and unseen subtract whatever was ever read, so a loss after everything was read once
+//! (a restart, a truncation) shows here alone. One finding for each message, of the first pass that
+//! missed it.
 //!
 //! A message that was acknowledged without an offset is missing too, where a pass went over the
-//! whole log: from its start to at least every watermark that was ever answered, one of them by the
-//! leader with the highest epoch after the acknowledgement.
+//! whole log: from its start to at least every watermark that was ever answered, one of them by
+//! the leader with the highest epoch after the acknowledgement.
 
 use super::claims::Claims;
 use super::facts::{Facts, Message, NONE};

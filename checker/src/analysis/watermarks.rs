@@ -77,12 +77,11 @@ impl Watermarks {
 
 impl KeyAnswers {
     /// Whether the answer at that position, whose watermark does not cover `offset`, speaks for the
-    /// leader of its time. It does not if it has no epoch; if a higher epoch was seen before it or
-    /// beside it; or if one is seen after it before the same epoch's leader shows that it does
-    /// cover
-    /// the offset. (A deposed leader may go on answering for as long as nobody tells it, and its
-    /// successor may be slow to answer: so not the very next answer counts, but the next one that
-    /// decides. A leader that covers the offset later, in its own epoch, was its leader all along.)
+    /// leader of its time. It does not if it has no epoch; if a higher epoch was seen before it; or
+    /// if one is seen after it before the same epoch's leader shows that it does cover the offset.
+    /// (A deposed leader may go on answering for as long as nobody tells it, and its successor may
+    /// be slow to answer: so not the very next answer counts, but the next one that decides. A
+    /// leader that covers the offset later, in its own epoch, was its leader all along.)
     #[must_use]
     pub fn speaks_for_leader(&self, position: usize, offset: i64) -> bool {
         let answer = &self.answers[position];

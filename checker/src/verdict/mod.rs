@@ -6,6 +6,7 @@
 
 pub(crate) mod conclude;
 mod faults;
+mod phrase;
 pub mod profile;
 mod sentence;
 mod story;

@@ -6,6 +6,7 @@
 //! message with an offset was acknowledged whatever became of its neighbours, so that one message
 //! that timed out cannot hide a lost batch (section 8).
 
+pub(crate) mod clojure;
 mod log;
 mod numbering;
 
@@ -307,7 +308,22 @@ impl<'h> Facts<'h> {
         }
         for (facts, builder) in self.keys.iter_mut().zip(builders) {
             facts.log = builder.finish();
+            if self.dialect == Dialect::Jepsen {
+                pick_as_clojure(facts, self.history);
+            }
             place_messages(facts);
+        }
+    }
+}
+
+/// Where an offset holds several messages, the first by [`clojure`]'s order stands for it.
+fn pick_as_clojure(facts: &mut KeyFacts, history: &History) {
+    let KeyFacts { messages, log, .. } = facts;
+    for (index, beside) in &mut log.conflicts {
+        let picked = &mut log.order[*index as usize];
+        let value = |number: u32| messages[number as usize].value;
+        if clojure::compare(history.values(), value(*beside), value(*picked)).is_lt() {
+            std::mem::swap(beside, picked);
         }
     }
 }

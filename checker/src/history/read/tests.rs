@@ -1,3 +1,5 @@
+//! What the reader makes of good, odd, damaged and arbitrary lines.
+
 use std::io::Cursor;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Stories of messages: their evidence in order, and where they are in the end.
+
 use serde_json::json;
 
 use crate::analysis::testing::script;

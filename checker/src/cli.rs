@@ -1,0 +1,135 @@
+//! The command line of `checker`: history.md section 2, and nothing that is not there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use checker::{Model, Options, SubVia};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 valid, 1 invalid (an anomaly that the profile forbids), 2 unknown (too little data, \
+or a bound was hit), 3 vacuous (what the run was to exercise did not happen), 4 stalled (slow, not \
+lost), 5 infrastructure (the cluster never came up, or a fault could not be healed), 64 usage, \
+65 bad input, 70 internal error.";
+
+/// Checks histories of Kafka-like logs: reads what clients saw, proves what went wrong, and says so
+/// in plain words.
+#[derive(Debug, Parser)]
+#[command(name = "checker", version, after_help = EXIT_CODES, infer_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks a history and prints the verdict.
+    Check(Check),
+    /// Renders a run's report again (HTML and PNG) from what is stored in its folder.
+    Report {
+        /// The run's folder.
+        dir: PathBuf,
+    },
+    /// Prints the profiles: which anomalies each configuration allows, and why.
+    Profiles {
+        /// Only this one.
+        name: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A history file, a run's folder, or - for standard input.
+    pub path: PathBuf,
+    /// What the history is a history of.
+    #[arg(long, value_enum, default_value_t = ModelName::Kafka)]
+    pub model: ModelName,
+    /// Prints one JSON object and nothing else.
+    #[arg(long)]
+    pub json: bool,
+    /// Which anomalies are allowed: see `checker profiles`. By default the one that fits the run's
+    /// own settings, which is `safe` unless they say otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How consumers were attached (by default read from the history).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub sub_via: Vec<Via>,
+    /// Infers write-write dependencies from offsets.
+    #[arg(long)]
+    pub ww_deps: bool,
+    /// Forbids these types in any case.
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    pub anomalies: Vec<String>,
+    /// Forbids rw cycles on polls.
+    #[arg(long)]
+    pub strict_reads: bool,
+    /// How long the cluster may take to get going again after the last fault.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 30.0, value_parser = seconds)]
+    pub recovery_limit: f64,
+    /// list-append: a consistency model that must hold (repeatable).
+    #[arg(long = "consistency-model", value_name = "M")]
+    pub consistency_models: Vec<String>,
+    /// Lists at most this many details of each type; totals always count all.
+    #[arg(long, value_name = "N", default_value_t = Options::default().limit)]
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModelName {
+    /// Logs with offsets.
+    Kafka,
+    /// Elle's list-append.
+    ListAppend,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Via {
+    /// By hand.
+    Assign,
+    /// By group.
+    Subscribe,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "give a number of seconds".to_owned())?;
+    if Duration::try_from_secs_f64(seconds).is_ok() {
+        Ok(seconds)
+    } else {
+        Err("give a number of seconds that is not negative".to_owned())
+    }
+}
+
+impl Check {
+    /// What the library is asked.
+    pub fn options(&self) -> Options {
+        Options {
+            model: match self.model {
+                ModelName::Kafka => Model::Kafka,
+                ModelName::ListAppend => Model::ListAppend,
+            },
+            profile: self.profile.clone().unwrap_or_default(),
+            sub_via: self
+                .sub_via
+                .iter()
+                .map(|via| match via {
+                    Via::Assign => SubVia::Assign,
+                    Via::Subscribe => SubVia::Subscribe,
+                })
+                .collect(),
+            ww_deps: self.ww_deps,
+            anomalies: self.anomalies.clone(),
+            strict_reads: self.strict_reads,
+            recovery_limit: Duration::try_from_secs_f64(self.recovery_limit)
+                .expect("the argument's parser has tried it"),
+            consistency_models: self.consistency_models.clone(),
+            limit: self.limit,
+            ..Options::default()
+        }
+    }
+}

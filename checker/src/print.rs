@@ -1,0 +1,133 @@
+//! Verdicts and profiles for people: the sentence first, then what stands behind it.
+
+use std::fmt::Write;
+
+use serde_json::{Value as Json, json};
+
+use checker::Verdict;
+use checker::analysis::Kind;
+use checker::verdict::profile::Profile;
+
+/// Stories shown; `--json` has more.
+const STORIES_SHOWN: usize = 3;
+
+/// A verdict.
+pub fn verdict(verdict: &Verdict) -> String {
+    let mut text = format!("{}\n", verdict.sentence);
+    if !verdict.anomalies.is_empty() {
+        text += "\nFound, and forbidden by the profile `";
+        text += &format!("{}`:\n", verdict.profile);
+        for name in by_gravity(&verdict.anomalies) {
+            let total = total(verdict, name);
+            let clause = verdict.clauses.get(name).map_or("", String::as_str);
+            line(&mut text, name, total, clause);
+        }
+    }
+    if !verdict.allowed.is_empty() {
+        text += "\nFound, and allowed:\n";
+        for name in by_gravity(&verdict.allowed) {
+            line(&mut text, name, total(verdict, name), "");
+        }
+    }
+    for story in verdict.stories.iter().take(STORIES_SHOWN) {
+        write_line(&mut text, &format!("\n{}", story.sentence));
+        for piece in &story.evidence {
+            let time = if piece.time >= 0 {
+                format!("{:>10.3} s", piece.time as f64 / 1e9)
+            } else {
+                " ".repeat(12)
+            };
+            write_line(
+                &mut text,
+                &format!("  {time}  {:<12} {}", piece.actor, piece.says),
+            );
+        }
+    }
+    if !verdict.criteria.is_empty() {
+        text += "\nWhat the run had to exercise:\n";
+        for criterion in &verdict.criteria {
+            let mark = if criterion.met { "yes" } else { "NO " };
+            write_line(&mut text, &format!("  {mark}  {}", criterion.says));
+        }
+    }
+    let counts = &verdict.counts;
+    write_line(
+        &mut text,
+        &format!(
+            "\n{} events: {} ok, {} failed, {} undecided; {} messages acknowledged, {} read, {} \
+             of unknown fate; profile `{}`",
+            counts.ops,
+            counts.ok,
+            counts.fail,
+            counts.info,
+            counts.acknowledged,
+            counts.polled,
+            counts.indeterminate,
+            verdict.profile
+        ),
+    );
+    for note in &verdict.notes {
+        write_line(&mut text, note);
+    }
+    text
+}
+
+fn by_gravity(found: &serde_json::Map<String, Json>) -> Vec<&str> {
+    let mut names: Vec<&str> = found.keys().map(String::as_str).collect();
+    names.sort_by_key(|name| Kind::named(name));
+    names
+}
+
+fn total(verdict: &Verdict, name: &str) -> u64 {
+    verdict.totals.get(name).copied().unwrap_or(0)
+}
+
+fn line(text: &mut String, name: &str, total: u64, remark: &str) {
+    write_line(
+        text,
+        format!("  {name:<26} {total:>8}  {remark}").trim_end(),
+    );
+}
+
+fn write_line(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("writing to a string cannot fail");
+}
+
+/// Profiles as tables.
+pub fn profiles(profiles: &[&Profile]) -> String {
+    let mut text = String::new();
+    for profile in profiles {
+        write_line(&mut text, &format!("{}: {}\n", profile.name, profile.says));
+        for &kind in Kind::ALL {
+            let clause = profile.clause(kind);
+            let allowed = clause.allowed.says();
+            write_line(&mut text, &format!("  {:<24} {allowed}", kind.name()));
+            write_line(
+                &mut text,
+                &format!("  {:<24}   {} ({})", "", clause.why, clause.source),
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Profiles as one JSON object.
+pub fn profiles_json(profiles: &[&Profile]) -> String {
+    let table = |profile: &Profile| -> Json {
+        let rows = Kind::ALL.iter().map(|&kind| {
+            let clause = profile.clause(kind);
+            json!({
+                "type": kind.name(),
+                "allowed": clause.allowed.says(),
+                "why": clause.why,
+                "source": clause.source,
+            })
+        });
+        json!({"says": profile.says, "clauses": rows.collect::<Vec<_>>()})
+    };
+    let all = profiles
+        .iter()
+        .map(|profile| (profile.name.to_owned(), table(profile)));
+    format!("{}\n", Json::Object(all.collect()))
+}

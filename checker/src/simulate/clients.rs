@@ -1,0 +1,403 @@
+//! Producers and consumers, each doing one thing at a time, all at the same time.
+
+use std::io::{self, Write};
+
+use rand::Rng;
+
+use super::partition::State;
+use super::record::{MicroOp, Polled, Recorder};
+use super::{Plan, World};
+
+/// How an operation will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Ok,
+    Fail,
+    Info,
+}
+
+/// What a client is in the middle of.
+#[derive(Debug)]
+enum Doing {
+    Nothing,
+    /// Invoked; its effect is still to come.
+    Invoked(Fate),
+    /// Its effect has come; waits until its messages are committed.
+    Effected(Fate),
+    /// A transaction whose records are in the log, not yet decided.
+    Undecided(Fate),
+}
+
+#[derive(Debug)]
+struct Client {
+    process: u64,
+    consumer: bool,
+    doing: Doing,
+    mops: Vec<MicroOp>,
+    transactional: bool,
+    assigned: Vec<u32>,
+    positions: Vec<i64>,
+    saved: Vec<i64>,
+}
+
+impl Client {
+    fn function(&self) -> &'static str {
+        match (self.transactional, self.mops.first()) {
+            (true, _) => "txn",
+            (false, Some(MicroOp::Send(..))) => "send",
+            (false, _) => "poll",
+        }
+    }
+}
+
+/// A message that its producer has given up on, and which may yet be written.
+#[derive(Debug)]
+struct Late {
+    partition: u32,
+    value: i64,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub struct Clients {
+    plan: Plan,
+    clients: Vec<Client>,
+    late: Vec<Late>,
+    next_process: u64,
+    /// Operations begun.
+    pub started: u64,
+}
+
+impl Clients {
+    /// Two thirds produce, one third consumes; with transactions everybody does both.
+    pub fn new(plan: &Plan, world: &mut World) -> Clients {
+        let mut clients = Clients {
+            plan: plan.clone(),
+            clients: Vec::new(),
+            late: Vec::new(),
+            next_process: 0,
+            started: 0,
+        };
+        for at in 0..plan.clients.max(2) {
+            let client = clients.fresh(world, at % 3 == 0);
+            clients.clients.push(client);
+        }
+        clients
+    }
+
+    fn fresh(&mut self, world: &World, consumer: bool) -> Client {
+        let process = self.next_process;
+        self.next_process += 1;
+        let partitions = world.partitions.len();
+        Client {
+            process,
+            consumer,
+            doing: Doing::Nothing,
+            mops: Vec::new(),
+            transactional: false,
+            assigned: Vec::new(),
+            positions: vec![0; partitions],
+            saved: vec![0; partitions],
+        }
+    }
+
+    /// Whether anybody is in the middle of something.
+    pub fn busy(&self) -> bool {
+        self.clients
+            .iter()
+            .any(|client| !matches!(client.doing, Doing::Nothing))
+    }
+
+    /// One client takes one step.
+    pub fn step(
+        &mut self,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+        more: bool,
+    ) -> io::Result<()> {
+        self.deliver_late(world, 0.05);
+        let at = world.pick(self.clients.len());
+        match self.clients[at].doing {
+            Doing::Nothing if more => self.invoke(at, world, recorder),
+            Doing::Nothing => Ok(()),
+            Doing::Invoked(fate) => {
+                self.take_effect(at, fate, world);
+                Ok(())
+            }
+            Doing::Undecided(fate) => {
+                self.decide(at, fate, world);
+                Ok(())
+            }
+            Doing::Effected(fate) => self.complete(at, fate, world, recorder),
+        }
+    }
+
+    /// Messages given up on appear, each with this probability; nobody is told.
+    pub fn deliver_late(&mut self, world: &mut World, probability: f64) {
+        while !self.late.is_empty() && world.chance(probability) {
+            // In the order in which they were sent.
+            let late = self.late.remove(0);
+            world.partitions[late.partition as usize].append(late.value, State::Plain);
+        }
+    }
+
+    fn invoke(
+        &mut self,
+        at: usize,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        let transactional = world.chance(self.plan.transactions);
+        let consumes = transactional || self.clients[at].consumer;
+        if consumes && (self.clients[at].assigned.is_empty() || world.chance(0.02)) {
+            return self.reassign(at, world, recorder);
+        }
+        let trouble = self.plan.trouble;
+        let fate = match () {
+            () if world.chance(trouble) => Fate::Info,
+            () if world.chance(trouble) => Fate::Fail,
+            () => Fate::Ok,
+        };
+        let mut mops = Vec::new();
+        if transactional {
+            for _ in 0..world.random.random_range(1..=4) {
+                let poll = world.chance(0.5);
+                mops.push(if poll {
+                    MicroOp::Poll(None)
+                } else {
+                    self.send(world)
+                });
+            }
+        } else if consumes {
+            mops.push(MicroOp::Poll(None));
+        } else {
+            for _ in 0..world.random.random_range(1..=self.plan.batch.max(1)) {
+                mops.push(self.send(world));
+            }
+        }
+        let client = &mut self.clients[at];
+        client.mops = mops;
+        client.transactional = transactional;
+        client.saved.clone_from(&client.positions);
+        client.doing = Doing::Invoked(fate);
+        self.started += 1;
+        recorder.data(client.process, "invoke", client.function(), &client.mops)
+    }
+
+    fn send(&self, world: &mut World) -> MicroOp {
+        let partition = world.pick(world.partitions.len());
+        let value = world.partitions[partition].fresh_value();
+        MicroOp::Send(partition as u32, value, None)
+    }
+
+    fn reassign(
+        &mut self,
+        at: usize,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        let seek = world.chance(0.2);
+        let mut partitions: Vec<u32> = Vec::new();
+        for number in 0..world.partitions.len() as u32 {
+            if world.chance(0.6) {
+                partitions.push(number);
+            }
+        }
+        if partitions.is_empty() {
+            partitions.push(0);
+        }
+        let client = &mut self.clients[at];
+        for number in 0..world.partitions.len() {
+            let kept =
+                client.assigned.contains(&(number as u32)) && partitions.contains(&(number as u32));
+            if !kept || seek {
+                client.positions[number] = 0;
+            }
+        }
+        client.assigned.clone_from(&partitions);
+        recorder.assign(client.process, "invoke", &partitions, seek)?;
+        recorder.assign(client.process, "ok", &partitions, seek)
+    }
+
+    /// The brokers carry out what was asked.
+    fn take_effect(&mut self, at: usize, fate: Fate, world: &mut World) {
+        let mut mops = std::mem::take(&mut self.clients[at].mops);
+        let transactional = self.clients[at].transactional;
+        for mop in mops
+            .iter_mut()
+            .filter(|mop| matches!(mop, MicroOp::Poll(_)))
+        {
+            *mop = MicroOp::Poll(Some(self.poll(at, world)));
+        }
+        // Without an answer: some prefix of the batch is written now, some of the rest later.
+        let sends = mops
+            .iter()
+            .filter(|mop| matches!(mop, MicroOp::Send(..)))
+            .count();
+        let written = match fate {
+            Fate::Ok => sends,
+            Fate::Fail if transactional => sends,
+            Fate::Fail => 0,
+            Fate::Info if transactional => sends,
+            Fate::Info => world.pick(sends + 1),
+        };
+        let comes_late = fate == Fate::Info && world.chance(0.5);
+        let sent = mops.iter_mut().filter_map(|mop| match mop {
+            MicroOp::Send(partition, value, offset) => Some((*partition, *value, offset)),
+            MicroOp::Poll(_) => None,
+        });
+        for (place, (partition, value, offset)) in sent.enumerate() {
+            let state = if transactional {
+                State::Open
+            } else {
+                State::Plain
+            };
+            if place < written {
+                *offset = Some(world.partitions[partition as usize].append(value, state));
+            } else if comes_late {
+                self.late.push(Late { partition, value });
+            }
+        }
+        let client = &mut self.clients[at];
+        client.mops = mops;
+        client.doing = match transactional && sends > 0 {
+            true => Doing::Undecided(fate),
+            false => Doing::Effected(fate),
+        };
+    }
+
+    fn poll(&mut self, at: usize, world: &mut World) -> Polled {
+        let mut polled = Vec::new();
+        let mut left = self.plan.poll.max(1) as usize;
+        for &number in &self.clients[at].assigned.clone() {
+            let position = &mut self.clients[at].positions[number as usize];
+            let (records, next) = world.partitions[number as usize].read(*position, left);
+            *position = next;
+            left -= records.len();
+            if !records.is_empty() {
+                polled.push((number, records));
+            }
+        }
+        polled
+    }
+
+    /// The transaction ends: a marker in each partition, and its records are readable or never.
+    fn decide(&mut self, at: usize, fate: Fate, world: &mut World) {
+        let commits = match fate {
+            Fate::Ok => true,
+            Fate::Fail => false,
+            Fate::Info => world.chance(0.5),
+        };
+        let state = if commits {
+            State::Plain
+        } else {
+            State::Aborted
+        };
+        let mut marked: Vec<u32> = Vec::new();
+        for mop in &self.clients[at].mops {
+            if let MicroOp::Send(partition, _, Some(offset)) = *mop {
+                world.partitions[partition as usize].decide(offset, state);
+                if !marked.contains(&partition) {
+                    marked.push(partition);
+                    world.partitions[partition as usize].append_control();
+                }
+            }
+        }
+        self.clients[at].doing = Doing::Effected(fate);
+    }
+
+    fn complete(
+        &mut self,
+        at: usize,
+        fate: Fate,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        let (mut all, mut lost) = (true, false);
+        for mop in &self.clients[at].mops {
+            if let MicroOp::Send(partition, value, Some(offset)) = *mop {
+                let partition = &world.partitions[partition as usize];
+                let committed = partition.is_committed(offset, value);
+                all &= committed;
+                lost |= !committed && offset < partition.watermark;
+                lost |= !committed && offset >= partition.end;
+            }
+        }
+        if !all && !lost && fate != Fate::Fail {
+            return Ok(()); // Replication has not got that far: it waits.
+        }
+        let fate = if all || fate == Fate::Fail {
+            fate
+        } else {
+            Fate::Info
+        };
+        let client = &mut self.clients[at];
+        if fate != Fate::Ok {
+            withhold(client, world, fate);
+        }
+        let kind = match fate {
+            Fate::Ok => "ok",
+            Fate::Fail => "fail",
+            Fate::Info => "info",
+        };
+        recorder.data(client.process, kind, client.function(), &client.mops)?;
+        client.doing = Doing::Nothing;
+        if fate == Fate::Fail {
+            // An aborted transaction, or a poll that failed: read again.
+            client.positions.clone_from(&client.saved);
+        } else if fate == Fate::Info {
+            let consumer = client.consumer;
+            self.clients[at] = self.fresh(world, consumer);
+        }
+        Ok(())
+    }
+
+    /// Everything that is there is read once more, by fresh consumers, up to the watermark.
+    pub fn drain(
+        &mut self,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        let partitions: Vec<u32> = (0..world.partitions.len() as u32).collect();
+        for share in partitions.chunks(partitions.len().div_ceil(2)) {
+            let mut client = self.fresh(world, true);
+            client.assigned = share.to_vec();
+            let process = client.process;
+            self.clients.push(client);
+            let at = self.clients.len() - 1;
+            recorder.drain_invoked(process)?;
+            recorder.assign(process, "invoke", share, false)?;
+            recorder.assign(process, "ok", share, false)?;
+            loop {
+                let records = self.poll(at, world);
+                let done = records.is_empty();
+                let mops = [MicroOp::Poll(Some(records))];
+                recorder.data(process, "invoke", "poll", &[MicroOp::Poll(None)])?;
+                recorder.data(process, "ok", "poll", &mops)?;
+                if done {
+                    break;
+                }
+            }
+            let range = |&number: &u32| (number, 0, world.partitions[number as usize].watermark);
+            let ranges: Vec<_> = share.iter().map(range).collect();
+            recorder.drained(process, &ranges)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a client that got no good answer does not know: offsets of messages that are not committed,
+/// and some of the others.
+fn withhold(client: &mut Client, world: &mut World, fate: Fate) {
+    let transactional = client.transactional;
+    for mop in &mut client.mops {
+        if let MicroOp::Send(partition, value, offset) = mop {
+            let committed = offset
+                .is_some_and(|o| world.partitions[*partition as usize].is_committed(o, *value));
+            let told = fate == Fate::Info && committed && !transactional && world.chance(0.5);
+            if !told {
+                *offset = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Histories of a correct cluster, out of a seed: what a good checker must never complain about.
+//!
+//! A small model of a replicated log with producers, consumers, transactions and a sampler. It does
+//! everything that a correct cluster may do to its clients: operations run at the same time, their
+//! effects come at any moment between invocation and completion, or after it; producers are left
+//! without an answer, and what they sent appears later, or never, or for certain never; leaders
+//! change, the unreplicated end of a log is cut off and its offsets are given out again; deposed
+//! leaders go on answering; transactions abort; control records leave gaps; consumers crash, are
+//! reassigned and start over. It never loses what it has acknowledged or shown.
+//!
+//! Used by the checker's own tests and benches, and by `checker generate`. Deterministic: the same
+//! plan gives the same bytes.
+
+mod clients;
+mod partition;
+mod record;
+
+use std::io::{self, Write};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use clients::Clients;
+use partition::Partition;
+use record::Recorder;
+
+/// What to generate.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// Client operations to run, about.
+    pub operations: u64,
+    /// Producers and consumers at work at any time.
+    pub clients: u32,
+    /// Partitions.
+    pub partitions: u32,
+    /// Messages in a batch, at most.
+    pub batch: u32,
+    /// Records that one poll returns, at most.
+    pub poll: u32,
+    /// Share of operations that are transactions.
+    pub transactions: f64,
+    /// Share of operations left without an answer, and as many again that fail.
+    pub trouble: f64,
+    /// Chance, at each operation, that some partition changes its leader.
+    pub failover: f64,
+    /// Chance, at each operation, that the sampler asks a broker.
+    pub sampling: f64,
+    /// Two complete passes and the audit of every replica at the end.
+    pub drains: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            seed: 0,
+            operations: 1000,
+            clients: 20,
+            partitions: 6,
+            batch: 4,
+            poll: 32,
+            transactions: 0.0,
+            trouble: 0.08,
+            failover: 0.01,
+            sampling: 0.1,
+            drains: true,
+        }
+    }
+}
+
+/// The cluster, as far as clients can tell.
+struct World {
+    random: ChaCha8Rng,
+    partitions: Vec<Partition>,
+    brokers: i64,
+}
+
+impl World {
+    fn chance(&mut self, probability: f64) -> bool {
+        probability > 0.0 && self.random.random_bool(probability.min(1.0))
+    }
+
+    fn pick(&mut self, below: usize) -> usize {
+        self.random.random_range(0..below)
+    }
+}
+
+/// Writes a history, one event a line.
+///
+/// # Errors
+/// Those of the writer.
+pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+    let mut world = World {
+        random: ChaCha8Rng::seed_from_u64(plan.seed),
+        partitions: (0..plan.partitions.max(1)).map(Partition::new).collect(),
+        brokers: 3,
+    };
+    let mut recorder = Recorder::new(out);
+    recorder.config(plan)?;
+    recorder.phase("main")?;
+    let mut clients = Clients::new(plan, &mut world);
+    let mut steps = 0u64;
+    while clients.started < plan.operations || clients.busy() {
+        clients.step(&mut world, &mut recorder, clients.started < plan.operations)?;
+        disturb(plan, &mut world);
+        if world.chance(plan.sampling / 3.0) {
+            sample(&mut world, &mut recorder)?;
+        }
+        steps += 1;
+        assert!(
+            steps < plan.operations.saturating_mul(1000) + 1_000_000,
+            "the model is stuck"
+        );
+    }
+    settle(&mut world, &mut clients);
+    for broker in 1..=world.brokers {
+        recorder.sample(&world.partitions, broker, false)?;
+    }
+    if plan.drains {
+        for phase in ["drain", "drain-again"] {
+            recorder.phase(phase)?;
+            clients.drain(&mut world, &mut recorder)?;
+            for broker in 1..=world.brokers {
+                recorder.sample(&world.partitions, broker, false)?;
+            }
+        }
+        for broker in 1..=world.brokers {
+            recorder.audit(&world.partitions, broker)?;
+        }
+    }
+    Ok(())
+}
+
+/// Replication goes on, and leaders change.
+fn disturb(plan: &Plan, world: &mut World) {
+    for at in 0..world.partitions.len() {
+        if world.chance(0.7) {
+            world.partitions[at].replicate();
+        }
+    }
+    if world.chance(plan.failover / 3.0) {
+        let at = world.pick(world.partitions.len());
+        let brokers = world.brokers;
+        world.partitions[at].fail_over(&mut world.random, brokers);
+    }
+}
+
+/// One question to one broker; now and then one that does not know that it was deposed.
+fn sample(world: &mut World, recorder: &mut Recorder<impl Write>) -> io::Result<()> {
+    let broker = world.random.random_range(1..=world.brokers);
+    recorder.sample_invoked()?;
+    for at in 0..world.partitions.len() {
+        if world.chance(0.3) {
+            world.partitions[at].replicate();
+        }
+    }
+    recorder.sample(&world.partitions, broker, true)
+}
+
+/// Nothing is in flight any more.
+fn settle(world: &mut World, clients: &mut Clients) {
+    clients.deliver_late(world, 1.0);
+    for partition in &mut world.partitions {
+        partition.replicate();
+        partition.forget_deposed();
+    }
+}
