@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use broker::config::cli::{self, EXIT_INTERNAL, EXIT_IO, Invocation, Serve};
 use broker::log::dump::{self, DumpError, DumpOptions};
 use broker::net::contain;
-use broker::node::Node;
+use broker::node::{Node, NodeError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -92,18 +92,12 @@ async fn run(settings: Serve) -> ExitCode {
     };
     let node = match Node::start(settings.config).await {
         Ok(node) => node,
-        Err(error) => {
-            tracing::error!(%error, "the broker does not start");
-            return fail(&format!("broker: {error}"), error.exit_code());
-        }
+        Err(error) => return end_with(&error, "the broker does not start"),
     };
     tokio::select! {
         biased;
         () = either(&mut terminate, &mut interrupt) => {}
-        error = node.failed() => {
-            tracing::error!(%error, "the broker cannot go on");
-            return fail(&format!("broker: {error}"), error.exit_code());
-        }
+        error = node.failed() => return end_with(&error, "the broker cannot go on"),
     }
     tokio::select! {
         biased;
@@ -116,6 +110,11 @@ async fn run(settings: Serve) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+fn end_with(error: &NodeError, what: &str) -> ExitCode {
+    tracing::error!(%error, "{what}");
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -20,6 +20,10 @@ pub const EXIT_IO: i32 = 74;
 /// A setting has a value that will not do.
 pub const EXIT_CONFIG: i32 = 78;
 
+/// What openraft has to say is told by `meta` in the words of this broker; its own lines are many
+/// during every cut of the network.
+const DEFAULT_FILTER: &str = "info,openraft=off";
+
 const ABOUT: &str = "A reference Kafka-compatible broker: what it acknowledges it keeps.
 
 Started without a command it serves: alone as a cluster of one, or as one of --voters.
@@ -132,7 +136,7 @@ pub fn command() -> Command {
         )
         .arg(Arg::new("log").long("log").value_name("FILTER").help(
             "What is logged, to stderr: error, warn, info, debug, trace, or directives such as \
-             info,broker::replica=debug [env: RUST_LOG] [default: info]",
+             info,broker::replica=debug [env: RUST_LOG] [default: info,openraft=off]",
         ))
         .subcommand(
             Command::new("dump-log")
@@ -222,7 +226,7 @@ fn serve(matches: &ArgMatches, environment: &BTreeMap<String, String>) -> Result
     let log_filter = log_filter.or_else(|| environment.get("RUST_LOG").cloned());
     Ok(Serve {
         config,
-        log_filter: log_filter.unwrap_or_else(|| "info".to_owned()),
+        log_filter: log_filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
         warnings,
     })
 }

@@ -33,7 +33,7 @@ fn nothing_given_is_a_cluster_of_one_on_loopback() {
     let serve = serve(&[], &[]);
     assert!(serve.config.client_listen.ip().is_loopback());
     assert_eq!(serve.config.voters.len(), 1);
-    assert_eq!(serve.log_filter, "info");
+    assert_eq!(serve.log_filter, DEFAULT_FILTER);
     assert_ne!(serve.config.seed, 0);
     assert_eq!(serve.warnings, Vec::<String>::new());
 }
