@@ -3,16 +3,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use broker::config::cli::{self, EXIT_INTERNAL, EXIT_IO, Invocation, Serve};
 use broker::log::dump::{self, DumpError, DumpOptions};
 use broker::net::contain;
 use broker::node::{Node, NodeError};
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// What the shell would report of a process that this signal ended.
 const EXIT_SECOND_SIGNAL: u8 = 128 + 15;
+/// Signals within this time are one.
+const ONE_WISH: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars()) {
@@ -99,9 +103,15 @@ async fn run(settings: Serve) -> ExitCode {
         () = either(&mut terminate, &mut interrupt) => {}
         error = node.failed() => return end_with(&error, "the broker cannot go on"),
     }
+    let second = async {
+        // Some senders signal a process and then its group: that is one wish, not two.
+        tokio::time::sleep(ONE_WISH).await;
+        let _ = either(&mut terminate, &mut interrupt).now_or_never();
+        either(&mut terminate, &mut interrupt).await;
+    };
     tokio::select! {
         biased;
-        () = either(&mut terminate, &mut interrupt) => {
+        () = second => {
             tracing::warn!("a second signal: stopping at once");
             ExitCode::from(EXIT_SECOND_SIGNAL)
         }

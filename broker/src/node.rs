@@ -106,6 +106,13 @@ impl Node {
             tracing::info!(?torn, "cut off a torn tail: this broker died while writing");
         }
         let sockets = bind(&mut config).await?;
+        tracing::info!(
+            broker = %config.id,
+            client = %config.client_listen,
+            replication = %config.replication_listen,
+            admin = %config.admin_listen,
+            "listening"
+        );
         let config = Arc::new(config);
         let meta = meta_node::start(config.clone(), true).await?;
         Ok(Self::assemble(config, store, meta, sockets))

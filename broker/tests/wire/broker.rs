@@ -1,8 +1,7 @@
 //! One broker, registered as number 1 and alone, and raw connections to it.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ use broker::types::{BrokerEpoch, BrokerId, TopicId};
 use broker::wire::dispatch::Dispatcher;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+
+use crate::raw::Raw;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -148,10 +149,7 @@ impl Single {
     }
 
     pub fn connect(&self) -> Raw {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Raw { stream }
+        Raw::connect(self.address)
     }
 }
 
@@ -182,46 +180,4 @@ fn register(controller: &Controller) -> (MetadataHandle, mpsc::Receiver<Proposal
     let (epoch, active) = (controller.epoch.subscribe(), controller.active.subscribe());
     let images = controller.images.subscribe();
     (MetadataHandle::new(proposals, images, epoch, active), inbox)
-}
-
-/// A connection that sends what it is told to.
-pub struct Raw {
-    pub stream: TcpStream,
-}
-
-impl Raw {
-    pub fn send(&mut self, request: &[u8]) {
-        let length = i32::try_from(request.len()).expect("small");
-        self.stream
-            .write_all(&length.to_be_bytes())
-            .expect("it is read");
-        self.stream.write_all(request).expect("it is read");
-    }
-
-    /// The next answer, without its length.
-    pub fn receive(&mut self) -> Vec<u8> {
-        self.try_receive().expect("an answer")
-    }
-
-    pub fn try_receive(&mut self) -> std::io::Result<Vec<u8>> {
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
-        let length = usize::try_from(i32::from_be_bytes(length)).expect("a length");
-        let mut answer = vec![0; length];
-        self.stream.read_exact(&mut answer)?;
-        Ok(answer)
-    }
-
-    pub fn ask(&mut self, request: &[u8]) -> Vec<u8> {
-        self.send(request);
-        self.receive()
-    }
-
-    /// Whether the broker closes the connection without another answer.
-    pub fn is_closed(&mut self) -> bool {
-        match self.try_receive() {
-            Ok(answer) => panic!("an answer instead: {}", super::hex::show(&answer)),
-            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Produce, Fetch, ListOffsets, OffsetForLeaderEpoch: records in, the same bytes out.
 
 use crate::batch::{NOBODY, Producer, batch, stored};
-use crate::broker::{Raw, Single};
+use crate::broker::Single;
 use crate::hex::{hex, show};
+use crate::raw::Raw;
 
 fn produce(version: i16, acks: i16, records: &[u8]) -> Vec<u8> {
     let mut request = hex(&["0000"]);

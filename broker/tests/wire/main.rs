@@ -8,4 +8,5 @@ mod data;
 mod discovery;
 mod hex;
 mod order;
+mod raw;
 mod topics;
