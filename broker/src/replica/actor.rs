@@ -20,6 +20,7 @@ use crate::meta::handle::{MetadataHandle, ProposeError};
 use crate::producer::state::{ProducerStates, Verdict};
 use crate::replica::core::{Effect, ReplicaCore, Settings};
 use crate::replica::follower::{FetchAnswer, FollowStep, LeaderSaid};
+use crate::replica::invariant::{Invariant, uphold};
 use crate::replica::isr::{AlterReply, Proposal};
 use crate::replica::leader::{AppendRefusal, Completion, FetchOutcome};
 use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced, Taken};
@@ -450,6 +451,11 @@ impl Actor {
     fn publish(&mut self) {
         let view = view_of(&self.shared, &self.core, &self.log, &mut self.visible_hw);
         let view = Arc::new(view);
+        let before = self.published.load();
+        let same_leadership = before.is_leader() && view.is_leader() && before.epoch == view.epoch;
+        let monotone = !same_leadership || before.hw <= view.hw;
+        let bugs = self.shared.settings.bugs;
+        uphold(Invariant::HwMonotone, bugs, monotone);
         self.published.store(Arc::clone(&view));
         self.fetches.published(&view);
     }

@@ -231,6 +231,8 @@ impl Leader {
             FetchOutcome::Recorded => {}
             refused => return (refused, Vec::new()),
         }
+        let fenced = fetch.leader_epoch == self.epoch;
+        uphold(Invariant::EpochFenced, settings.bugs, fenced);
         let progress = self
             .progress
             .get_mut(&fetch.replica)
@@ -352,7 +354,11 @@ impl Leader {
         let holds = |id: &BrokerId| {
             *id == settings.me || self.progress.get(id).and_then(Progress::offset) >= Some(target)
         };
-        let within = self.isr.maximal().iter().all(holds);
+        let maximal = self.isr.maximal();
+        let all_count = |id: &BrokerId| *id == settings.me || self.counts(settings, *id);
+        let counted = maximal.iter().all(all_count);
+        uphold(Invariant::MaximalIsr, settings.bugs, counted);
+        let within = maximal.iter().all(holds);
         uphold(Invariant::HwWithinMaximalIsr, settings.bugs, within);
         let enough = self.isr.committed().len() >= self.min_isr;
         uphold(Invariant::HwNeedsMinIsr, settings.bugs, enough);
