@@ -415,8 +415,8 @@ impl RaftClient {
             })
     }
 
-    fn remote<T, E: std::error::Error>(&self, result: Result<T, E>) -> Result<T, Failed<E>> {
-        result.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
+    fn remote<E: std::error::Error>(&self, error: E) -> Failed<E> {
+        RPCError::RemoteError(RemoteError::new(self.target, error))
     }
 
     fn unexpected<E: std::error::Error>(&self, answer: &Answer) -> Failed<E> {
@@ -443,7 +443,7 @@ impl RaftNetwork<MetaRaft> for RaftClient {
                 {
                     peer.followed();
                 }
-                self.remote(result)
+                result.map_err(|error| self.remote(error))
             }
             other => Err(self.unexpected(&other)),
         }
@@ -457,7 +457,7 @@ impl RaftNetwork<MetaRaft> for RaftClient {
         let request = Request::Snapshot(rpc);
         let action = RPCTypes::InstallSnapshot;
         match self.call(request, action, option.hard_ttl()).await? {
-            Answer::Snapshot(result) => self.remote(result),
+            Answer::Snapshot(result) => result.map_err(|error| self.remote(error)),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -472,7 +472,7 @@ impl RaftNetwork<MetaRaft> for RaftClient {
             .call(request, RPCTypes::Vote, option.hard_ttl())
             .await?
         {
-            Answer::Vote(result) => self.remote(result),
+            Answer::Vote(result) => result.map_err(|error| self.remote(error)),
             other => Err(self.unexpected(&other)),
         }
     }
