@@ -110,7 +110,9 @@ pub fn build(
 ) -> Result<Artifacts, BuildError> {
     let mut arguments = vec!["-p", "broker", "-p", "nemesis", "--bins"];
     if options.seeded_bugs {
-        arguments.extend(["--features", "broker/seeded-bugs"]);
+        // Not `broker/seeded-bugs`: the broker's tests depend on the broker itself, and cargo would
+        // take that for a feature of this development dependency, and build without it.
+        arguments.extend(["--features", "seeded-bugs"]);
     }
     let place = |target_dir: &Path, built: &Path| {
         let artifacts = Artifacts::at(target_dir, options);

@@ -125,28 +125,17 @@ impl Sampler {
     }
 
     /// Asks every broker and returns what to read of each partition: up to the highest end that
-    /// any broker with the highest epoch named. Asks again until each partition has an answer, or
-    /// `within` is over.
-    pub async fn ranges(&self, within: Duration) -> Ranges {
+    /// any broker with the highest epoch named. Asks again until each partition has an end that
+    /// is not before `at_least`, or `within` is over: what was acknowledged and is not visible
+    /// yet gets its time, and what never becomes visible is told apart from it.
+    pub async fn ranges(&self, at_least: &[i64], within: Duration) -> Ranges {
         let deadline = Instant::now() + within;
         loop {
-            let mut best: BTreeMap<i32, (i32, i64, i64)> = BTreeMap::new();
-            for id in self.brokers.ids() {
-                let offsets = self.ask(id, WITHIN * 4).await.unwrap_or_default();
-                for (partition, answer) in offsets {
-                    let Some(end) = answer.high_watermark else {
-                        continue;
-                    };
-                    let epoch = answer.epoch.unwrap_or(-1);
-                    let from = answer.log_start.unwrap_or(0);
-                    let entry = best.entry(partition).or_insert((epoch, from, end));
-                    if (epoch, end) > (entry.0, entry.2) {
-                        *entry = (epoch, from, end);
-                    }
-                }
-            }
-            let complete = best.len() == usize::try_from(self.partitions).unwrap_or(0);
-            if complete || Instant::now() >= deadline {
+            let best = self.ends().await;
+            let far_enough = at_least.iter().zip(0..).all(|(least, partition)| {
+                best.get(&partition).is_some_and(|(_, _, end)| end >= least)
+            });
+            if far_enough || Instant::now() >= deadline {
                 return best
                     .into_iter()
                     .map(|(partition, (_, from, to))| (partition, (from, to)))
@@ -154,6 +143,26 @@ impl Sampler {
             }
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    /// By partition: epoch, log start and end, of the newest answer.
+    async fn ends(&self) -> BTreeMap<i32, (i32, i64, i64)> {
+        let mut best: BTreeMap<i32, (i32, i64, i64)> = BTreeMap::new();
+        for id in self.brokers.ids() {
+            let offsets = self.ask(id, WITHIN * 4).await.unwrap_or_default();
+            for (partition, answer) in offsets {
+                let Some(end) = answer.high_watermark else {
+                    continue;
+                };
+                let epoch = answer.epoch.unwrap_or(-1);
+                let from = answer.log_start.unwrap_or(0);
+                let entry = best.entry(partition).or_insert((epoch, from, end));
+                if (epoch, end) > (entry.0, entry.2) {
+                    *entry = (epoch, from, end);
+                }
+            }
+        }
+        best
     }
 }
 

@@ -65,8 +65,9 @@ impl Run<'_> {
         let mut total = Drained::default();
         for topic in 0..self.topics.len() {
             let sampler = self.sampler(topic);
-            let ranges = sampler.ranges(RANGES_WITHIN).await;
             let clients = self.topics[topic].group();
+            let acknowledged_to = clients.acknowledged_to();
+            let ranges = sampler.ranges(&acknowledged_to, RANGES_WITHIN).await;
             self.board.counters(clients.stats.clone());
             let consumers = self.args.consumers;
             let drained = on_thread("drain", move || {
@@ -74,7 +75,7 @@ impl Run<'_> {
             })
             .await;
             // Ends asked after the pass: a tail that is gone by then is lost, not late.
-            sampler.ranges(RANGES_WITHIN).await;
+            sampler.ranges(&acknowledged_to, RANGES_WITHIN).await;
             total.records += drained.records;
             total.bytes += drained.bytes;
             if !drained.short.is_empty() {

@@ -54,6 +54,8 @@ pub struct Clients {
     next_process: Arc<AtomicU64>,
     /// By partition, the first offset that no consumer of the main phase has read.
     seen_to: Arc<Vec<AtomicI64>>,
+    /// By partition, the first offset behind everything acknowledged.
+    acknowledged_to: Arc<Vec<AtomicI64>>,
     control: Arc<Control>,
 }
 
@@ -68,7 +70,7 @@ struct Control {
     stopped: Condvar,
 }
 
-fn nothing_seen(partitions: i32) -> Arc<Vec<AtomicI64>> {
+fn from_zero(partitions: i32) -> Arc<Vec<AtomicI64>> {
     Arc::new((0..partitions).map(|_| AtomicI64::new(0)).collect())
 }
 
@@ -90,7 +92,8 @@ impl Clients {
             run,
             stats: Arc::new(Stats::default()),
             next_process: Arc::new(AtomicU64::new(0)),
-            seen_to: nothing_seen(partitions),
+            seen_to: from_zero(partitions),
+            acknowledged_to: from_zero(partitions),
             control: Arc::new(Control::default()),
         }
     }
@@ -101,7 +104,8 @@ impl Clients {
         Self {
             topic,
             stats: Arc::new(Stats::default()),
-            seen_to: nothing_seen(self.partitions),
+            seen_to: from_zero(self.partitions),
+            acknowledged_to: from_zero(self.partitions),
             control: Arc::new(Control::default()),
             ..self.clone()
         }
@@ -178,6 +182,23 @@ impl Clients {
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
         self.stopping()
+    }
+
+    /// Notes that `offset` of `partition` was acknowledged.
+    pub fn note_acknowledged(&self, partition: i32, offset: i64) {
+        let slot = usize::try_from(partition)
+            .ok()
+            .and_then(|p| self.acknowledged_to.get(p));
+        if let Some(to) = slot {
+            to.fetch_max(offset.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// By partition, the first offset behind everything acknowledged: no end may lie before it.
+    #[must_use]
+    pub fn acknowledged_to(&self) -> Vec<i64> {
+        let each = self.acknowledged_to.iter();
+        each.map(|to| to.load(Ordering::Relaxed)).collect()
     }
 
     /// Notes that `offset` of `partition` was read; counts it if it is new.

@@ -98,6 +98,9 @@ fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &B
         let offset = match fate {
             Fate::Acknowledged(offset) => {
                 acknowledged += 1;
+                if let Some(offset) = offset {
+                    clients.note_acknowledged(message.partition, *offset);
+                }
                 *offset
             }
             Fate::NotPersisted(_) => {
