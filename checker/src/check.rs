@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::analysis::facts::{Dialect, Facts};
+use crate::analysis::list_append::Demand;
 use crate::history::read::read_path;
 use crate::verdict::profile::Bench;
-use crate::verdict::{Verdict, conclude};
+use crate::verdict::{Verdict, conclude, lists};
 use crate::{CheckError, History, Model, Options, analysis};
 
 /// Checks a history file, the history of a run's folder, or standard input (`-`).
@@ -23,9 +24,9 @@ pub fn check_path(path: &Path, options: &Options) -> Result<Verdict, CheckError>
 /// [`CheckError::Usage`] where an option names something that does not exist.
 pub fn check(history: &History, options: &Options) -> Result<Verdict, CheckError> {
     if options.model == Model::ListAppend {
-        return Err(CheckError::Usage(
-            "the model list-append is not supported".to_owned(),
-        ));
+        let demand = Demand::new(options)?;
+        let findings = analysis::list_append::run(history, &demand, options);
+        return Ok(lists::conclude(history, &demand, &findings));
     }
     let bench = Bench::new(history, options)?;
     let dialect = if bench.profile.name == "jepsen" {

@@ -98,7 +98,7 @@ pub fn profiles(profiles: &[&Profile]) -> String {
     let mut text = String::new();
     for profile in profiles {
         write_line(&mut text, &format!("{}: {}\n", profile.name, profile.says));
-        for &kind in Kind::ALL {
+        for kind in Kind::of_logs() {
             let clause = profile.clause(kind);
             let allowed = clause.allowed.says();
             write_line(&mut text, &format!("  {:<24} {allowed}", kind.name()));
@@ -115,7 +115,7 @@ pub fn profiles(profiles: &[&Profile]) -> String {
 /// Profiles as one JSON object.
 pub fn profiles_json(profiles: &[&Profile]) -> String {
     let table = |profile: &Profile| -> Json {
-        let rows = Kind::ALL.iter().map(|&kind| {
+        let rows = Kind::of_logs().map(|kind| {
             let clause = profile.clause(kind);
             json!({
                 "type": kind.name(),

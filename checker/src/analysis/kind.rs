@@ -89,9 +89,49 @@ kinds! {
     Unseen = "unseen",
     /// No progress after the last fault was healed.
     NotRecovered = "not-recovered",
+    /// list-append: a transaction read the middle of another one.
+    G1b = "G1b",
+    /// A cycle with one rw edge.
+    GSingleItem = "G-single-item",
+    /// The same with process order.
+    GSingleItemProcess = "G-single-item-process",
+    /// The same with real-time order.
+    GSingleItemRealtime = "G-single-item-realtime",
+    /// A cycle with several rw edges, never two in a row.
+    GNonadjacentItem = "G-nonadjacent-item",
+    /// The same with process order.
+    GNonadjacentItemProcess = "G-nonadjacent-item-process",
+    /// The same with real-time order.
+    GNonadjacentItemRealtime = "G-nonadjacent-item-realtime",
+    /// A cycle with several rw edges.
+    G2Item = "G2-item",
+    /// The same with process order.
+    G2ItemProcess = "G2-item-process",
+    /// The same with real-time order.
+    G2ItemRealtime = "G2-item-realtime",
+    /// list-append: a transaction contradicts itself.
+    Internal = "internal",
+    /// list-append: a transaction read what it appended only later.
+    FutureRead = "future-read",
+    /// list-append: a committed append builds on an aborted one.
+    DirtyUpdate = "dirty-update",
+    /// list-append: two transactions read one state and both appended.
+    LostUpdate = "lost-update",
+    /// list-append: reads that no order of appends explains.
+    IncompatibleOrder = "incompatible-order",
+    /// list-append: an element was read twice in one list.
+    DuplicateElements = "duplicate-elements",
 }
 
 impl Kind {
+    /// Types that a history of Kafka-like logs can show: those of which profiles speak.
+    pub fn of_logs() -> impl Iterator<Item = Kind> {
+        Kind::ALL
+            .iter()
+            .copied()
+            .filter(|&kind| kind <= Kind::NotRecovered)
+    }
+
     /// The type of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Kind> {

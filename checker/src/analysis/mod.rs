@@ -21,6 +21,7 @@ mod int_poll_skip;
 mod int_send_skip;
 mod invalid_offset;
 mod kind;
+pub mod list_append;
 mod lost_tail;
 mod lost_write;
 mod non_unique_write;

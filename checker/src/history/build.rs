@@ -13,7 +13,7 @@ use super::events::{Audit, Detail, Drain, GroupOffsets, NemesisStep, Phase, Samp
 use super::read::{AuditValue, SampleValue};
 use super::{
     Function, History, KeyId, Moment, NO_DETAIL, Op, OpId, Outcome, Process, ProcessId, Record,
-    Run, RunKind,
+    Run, RunKind, Totals,
 };
 
 /// The `type` of an event.
@@ -174,7 +174,12 @@ impl Builder {
             time: head.time.unwrap_or(-1),
         };
         let process = self.process_id(head.process);
-        let totals = &mut self.history.totals;
+        // What the sampler and the nemesis note is no operation of a client.
+        let mut others = Totals::default();
+        let totals = match head.process {
+            Process::Nemesis | Process::Sampler => &mut others,
+            Process::Client(_) | Process::Unknown => &mut self.history.totals,
+        };
         match head.kind {
             EventType::Invoke => {
                 totals.invoke += 1;

@@ -27,7 +27,7 @@ use serde_json::{Map, Value as Json};
 /// No [`Detail`] stands beside an operation.
 pub(crate) const NO_DETAIL: u32 = u32::MAX;
 
-/// How many events of each `type` there were.
+/// How many events of each `type` clients caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Invocations.
@@ -68,7 +68,7 @@ pub struct History {
     pub unknown_functions: BTreeMap<String, u64>,
     /// Number of events (lines) read.
     pub events: u32,
-    /// The same by type.
+    /// Those of clients by type: neither the sampler's nor the nemesis's.
     pub totals: Totals,
     /// The last line was half-written: everything before it counts.
     pub truncated: bool,

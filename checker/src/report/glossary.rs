@@ -32,7 +32,7 @@ const fn term(
 }
 
 /// Anomalies, the most severe first.
-pub const ANOMALIES: [Term; 39] = [
+pub const ANOMALIES: [Term; 46] = [
     term(
         "lost-write",
         "Lost writes",
@@ -278,11 +278,18 @@ pub const ANOMALIES: [Term; 39] = [
         "T1 reads T2  ·  T2 reads T1",
     ),
     term(
-        "G-single",
+        "G-single-item",
         "Read skew",
         "A transaction saw one write of another and missed an earlier one.",
         "Reads are no snapshot.",
         "T1 sees y, not x, of T2",
+    ),
+    term(
+        "G-nonadjacent-item",
+        "Long fork",
+        "Transactions saw each other's writes in orders that no one state of the lists explains.",
+        "Snapshots are not of one moment.",
+        "T1 misses T2  ·  T3 misses T4",
     ),
     term(
         "G2-item",
@@ -290,6 +297,48 @@ pub const ANOMALIES: [Term; 39] = [
         "Transactions each missed what the other wrote.",
         "Transactions are not serialised.",
         "T1 misses T2  ·  T2 misses T1",
+    ),
+    term(
+        "internal",
+        "Internal contradictions",
+        "A transaction did not see what it had itself read or written before.",
+        "Reads do not come from the transaction's own state.",
+        "T1 appends 1  ·  T1 reads [ ]",
+    ),
+    term(
+        "future-read",
+        "Reads of the future",
+        "A transaction read what it wrote only later.",
+        "Operations of a transaction are reordered.",
+        "T1 reads [1]  ·  T1 appends 1",
+    ),
+    term(
+        "dirty-update",
+        "Dirty updates",
+        "A committed transaction built on what an aborted one wrote.",
+        "Aborts do not undo everything.",
+        "T1 aborts 1  ·  T2 commits 1 2",
+    ),
+    term(
+        "lost-update",
+        "Lost updates",
+        "Two transactions read one state and both changed it: one of them missed the other.",
+        "Nobody checks whether a read is still current at commit.",
+        "T1, T2 read [1]  ·  both append",
+    ),
+    term(
+        "incompatible-order",
+        "Incompatible orders",
+        "Two reads of one list that no single order of appends explains.",
+        "Replicas applied writes in different orders, or lost one.",
+        "[1 2]  ·  [2 1]",
+    ),
+    term(
+        "duplicate-elements",
+        "Elements twice",
+        "One read of a list shows an element twice.",
+        "A write was applied twice.",
+        "[1 2 1]",
     ),
     term(
         "read-skew",

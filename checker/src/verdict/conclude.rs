@@ -83,6 +83,8 @@ pub fn conclude(
         stories: story::tell(facts, findings, evidence, &faults, options.stories),
         criteria,
         faults: faults.into_iter().map(|fault| fault.window).collect(),
+        not: Vec::new(),
+        also_not: Vec::new(),
         notes: notes(history),
     }
 }
@@ -118,7 +120,10 @@ fn rank(
     }
 }
 
-fn list<'f>(found: impl Iterator<Item = (Kind, &'f Found)>, limit: usize) -> Map<String, Json> {
+pub(super) fn list<'f>(
+    found: impl Iterator<Item = (Kind, &'f Found)>,
+    limit: usize,
+) -> Map<String, Json> {
     let types = found.map(|(kind, found)| {
         let details = found.listed.iter().take(limit);
         let mut details = details.map(|finding| Json::Object(finding.details.clone()));
@@ -132,7 +137,7 @@ fn list<'f>(found: impl Iterator<Item = (Kind, &'f Found)>, limit: usize) -> Map
     types.collect()
 }
 
-fn totals(findings: &Findings) -> BTreeMap<String, u64> {
+pub(super) fn totals(findings: &Findings) -> BTreeMap<String, u64> {
     let mut totals = BTreeMap::new();
     for (kind, found) in findings.forbidden().chain(findings.allowed()) {
         *totals.entry(kind.name().to_owned()).or_insert(0) += found.total;
@@ -159,22 +164,37 @@ fn count(facts: &Facts, evidence: &Evidence) -> Counts {
         key.messages.iter().any(|message| message.acknowledged())
     };
     let passes = facts.keys.iter().filter(holds_data).map(|key| {
-        // A pass that found nothing new is still a pass; one that was cut short covers less.
-        let end = evidence.watermarks.of(key.key).highest_watermark;
+        let answers = &evidence.watermarks.of(key.key).answers;
         let of_key = evidence.passes.of(key.key).iter();
-        of_key
-            .filter(|pass| end.is_none_or(|end| pass.drain.to >= end))
-            .count() as u64
+        // A pass that was cut short covers less than what was known to be there when it began.
+        let complete = of_key.filter(|pass| {
+            let before = answers
+                .iter()
+                .filter(|answer| answer.completed < pass.invoked);
+            let end = before
+                .filter_map(|answer| answer.sample.high_watermark)
+                .max();
+            end.is_none_or(|end| pass.drain.to >= end)
+        });
+        complete.count() as u64
     });
+    Counts {
+        acknowledged: messages().filter(|message| message.acknowledged()).count() as u64,
+        polled: messages().filter(|message| message.read_ok()).count() as u64,
+        indeterminate,
+        passes: passes.min().unwrap_or(0),
+        ..client_counts(history)
+    }
+}
+
+/// Counts of events alone.
+pub(super) fn client_counts(history: &History) -> Counts {
     Counts {
         ops: u64::from(history.events),
         ok: history.totals.ok,
         fail: history.totals.fail,
         info: history.totals.info,
-        acknowledged: messages().filter(|message| message.acknowledged()).count() as u64,
-        polled: messages().filter(|message| message.read_ok()).count() as u64,
-        indeterminate,
-        passes: passes.min().unwrap_or(0),
+        ..Counts::default()
     }
 }
 
@@ -247,7 +267,7 @@ fn lag(facts: &Facts) -> Option<Lag> {
     ))
 }
 
-fn notes(history: &History) -> Vec<String> {
+pub(super) fn notes(history: &History) -> Vec<String> {
     let mut notes = Vec::new();
     if history.truncated {
         notes.push("The history ends in a half-written line: it was cut off there.".to_owned());

@@ -6,6 +6,7 @@
 
 pub(crate) mod conclude;
 mod faults;
+pub(crate) mod lists;
 mod phrase;
 pub mod profile;
 mod sentence;
@@ -67,9 +68,9 @@ impl Conclusion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
-    /// Operations: completions, and invocations that never completed.
+    /// Events: the lines of the history.
     pub ops: u64,
-    /// Operations that ended ok.
+    /// Operations of clients that ended ok.
     pub ok: u64,
     /// Operations that certainly did not happen.
     pub fail: u64,
@@ -238,6 +239,12 @@ pub struct Verdict {
     /// What is known of each message that is missing (at most a few hundred; `totals` counts all).
     #[serde(default)]
     pub stories: Vec<Story>,
+    /// list-append: the weakest consistency models that cannot hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not: Vec<String>,
+    /// list-append: all stronger ones, which therefore cannot hold either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_not: Vec<String>,
     /// Remarks that change no verdict: a cut-off history, unknown operations, bounds.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -2,7 +2,8 @@
 //!
 //! A class says which edges its cycles are made of, which of them must occur, and how often they
 //! may turn backwards (rw). Classes and the order between them are Elle's (Kingsbury and Alvaro,
-//! 2020, after Adya, 1999): finding one makes looking for those that it implies pointless.
+//! 2020, after Adya, 1999): finding one makes looking for those that it implies pointless
+//! ([`crate::analysis::list_append::models`]).
 
 use super::graph::Rels;
 use crate::analysis::Kind;
@@ -31,79 +32,25 @@ pub struct Class {
     pub required: &'static [Rels],
     /// How often it takes rw edges.
     pub turns: Turns,
-    /// Classes that need not be looked for once this one is found.
-    pub implies: &'static [Kind],
 }
 
 const WW: Rels = Rels::WW;
 const DATA: Rels = Rels::WW.and(Rels::WR);
-const PROCESS: Rels = Rels::PROCESS;
 const REALTIME: Rels = Rels::REALTIME;
 
-const fn class(
-    kind: Kind,
-    rels: Rels,
-    required: &'static [Rels],
-    turns: Turns,
-    implies: &'static [Kind],
-) -> Class {
+const fn class(kind: Kind, rels: Rels, required: &'static [Rels]) -> Class {
     Class {
         kind,
         rels,
         required,
-        turns,
-        implies,
+        turns: Turns::None,
     }
 }
 
 /// Classes without rw edges: those that a Kafka history can show.
 pub const FORWARD: &[Class] = &[
-    class(
-        Kind::G0,
-        WW,
-        &[WW],
-        Turns::None,
-        &[
-            Kind::G1c,
-            Kind::G0Process,
-            Kind::G0Realtime,
-            Kind::G1cProcess,
-            Kind::G1cRealtime,
-        ],
-    ),
-    class(
-        Kind::G1c,
-        DATA,
-        &[Rels::WR],
-        Turns::None,
-        &[Kind::G1cProcess, Kind::G1cRealtime],
-    ),
-    class(
-        Kind::G0Process,
-        WW.and(PROCESS),
-        &[PROCESS],
-        Turns::None,
-        &[Kind::G0Realtime, Kind::G1cProcess, Kind::G1cRealtime],
-    ),
-    class(
-        Kind::G1cProcess,
-        DATA.and(PROCESS),
-        &[Rels::WR, PROCESS],
-        Turns::None,
-        &[Kind::G1cRealtime],
-    ),
-    class(
-        Kind::G0Realtime,
-        WW.and(REALTIME),
-        &[REALTIME],
-        Turns::None,
-        &[Kind::G1cRealtime],
-    ),
-    class(
-        Kind::G1cRealtime,
-        DATA.and(REALTIME),
-        &[Rels::WR, REALTIME],
-        Turns::None,
-        &[],
-    ),
+    class(Kind::G0, WW, &[WW]),
+    class(Kind::G1c, DATA, &[Rels::WR]),
+    class(Kind::G0Realtime, WW.and(REALTIME), &[REALTIME]),
+    class(Kind::G1cRealtime, DATA.and(REALTIME), &[Rels::WR, REALTIME]),
 ];

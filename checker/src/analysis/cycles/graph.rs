@@ -39,6 +39,13 @@ impl Rels {
         Rels(self.0 & other.0)
     }
 
+    /// The relation that explains an edge best: what was written before what was read, data before
+    /// time.
+    #[must_use]
+    pub const fn strongest(self) -> Rels {
+        Rels(self.0 & self.0.wrapping_neg())
+    }
+
     /// Whether they have anything in common.
     #[must_use]
     pub const fn meets(self, other: Rels) -> bool {
@@ -140,13 +147,40 @@ impl GraphBuilder {
             rels[*slot] = rel;
             *slot += 1;
         }
-        Graph {
+        merge(Graph {
             rows,
             targets,
             rels,
             ops: self.ops,
-        }
+        })
     }
+}
+
+/// Edges between the same two nodes become one with all their relations.
+fn merge(mut graph: Graph) -> Graph {
+    let mut row: Vec<(u32, Rels)> = Vec::new();
+    let mut kept = 0;
+    let mut from = 0;
+    for node in 0..graph.rows.len() - 1 {
+        let to = graph.rows[node + 1];
+        row.clear();
+        row.extend((from..to).map(|at| (graph.targets[at], graph.rels[at])));
+        row.sort_unstable_by_key(|&(target, _)| target);
+        graph.rows[node] = kept;
+        for group in row.chunk_by(|a, b| a.0 == b.0) {
+            graph.targets[kept] = group[0].0;
+            graph.rels[kept] = group
+                .iter()
+                .fold(Rels::NONE, |all, &(_, rels)| all.and(rels));
+            kept += 1;
+        }
+        from = to;
+    }
+    let last = graph.rows.len() - 1;
+    graph.rows[last] = kept;
+    graph.targets.truncate(kept);
+    graph.rels.truncate(kept);
+    graph
 }
 
 /// The graph.

@@ -9,7 +9,7 @@
 //! The search tries starting edges until it has spent [`STEPS_MAX`]; it never gives up before it
 //! has found a cycle where the parts say that there is one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 
@@ -17,6 +17,7 @@ use super::class::{Class, Turns};
 use super::graph::{Graph, Rels};
 use super::scc::Components;
 use crate::analysis::Kind;
+use crate::analysis::list_append::models;
 
 /// Edges looked at for one class in one part, beyond which the best cycle so far is good enough.
 const STEPS_MAX: usize = 20_000_000;
@@ -38,9 +39,9 @@ pub fn search(graph: &Graph, classes: &[Class]) -> Vec<Cycle> {
     let mut components = Components::of(graph);
     let mut cycles = Vec::new();
     for component in components.whole(every) {
-        let mut implied: Vec<Kind> = Vec::new();
+        let mut implied: BTreeSet<&'static str> = BTreeSet::new();
         for class in classes {
-            if implied.contains(&class.kind) {
+            if implied.contains(class.kind.name()) {
                 continue;
             }
             let rels = match class.turns {
@@ -53,7 +54,7 @@ pub fn search(graph: &Graph, classes: &[Class]) -> Vec<Cycle> {
                 .filter_map(|part| Part::new(graph, part, class).shortest())
                 .min_by_key(|cycle| cycle.steps.len());
             if let Some(cycle) = cycle {
-                implied.extend(class.implies);
+                implied.extend(models::implied(class.kind.name()));
                 cycles.push(cycle);
             }
         }
@@ -131,13 +132,13 @@ impl<'a> Part<'a> {
         let mut spent = 0;
         for node in 0..self.nodes.len() as u32 {
             for (to, rels) in self.out(node) {
-                if !rels.meets(first) {
+                if !rels.strongest().meets(first) {
                     continue;
                 }
                 if best.is_some() && spent > STEPS_MAX {
                     return best;
                 }
-                let start = (node, to, first.common(rels));
+                let start = (node, to, rels.strongest());
                 let bound = best.as_ref().map_or(usize::MAX, |cycle| cycle.steps.len());
                 if let Some(cycle) = self.way_back(start, bound, &mut spent) {
                     best = Some(cycle);
@@ -171,12 +172,11 @@ impl<'a> Part<'a> {
         Some(next)
     }
 
-    /// Every state that an edge leads to, one for each relation that may be taken.
-    fn steps(&self, state: State, rels: Rels) -> impl Iterator<Item = (State, Rels)> + '_ {
-        (0..8)
-            .map(move |bit| Rels(1 << bit).common(rels))
-            .filter(|&rel| rel != Rels::NONE)
-            .filter_map(move |rel| self.after(state, rel).map(|after| (after, rel)))
+    /// The state that an edge leads to. Of several relations between two operations the strongest
+    /// explains it, so that no cycle looks milder, or graver, than it is.
+    fn step(&self, state: State, rels: Rels) -> Option<(State, Rels)> {
+        let rel = rels.strongest();
+        self.after(state, rel).map(|after| (after, rel))
     }
 
     fn begin(&self, rel: Rels) -> State {
@@ -241,7 +241,7 @@ impl<'a> Part<'a> {
             let next_length = length + usize::from(op);
             for (next, rels) in self.out(at) {
                 *spent += 1;
-                for (after, rel) in self.steps(state, rels) {
+                if let Some((after, rel)) = self.step(state, rels) {
                     let key = slot(next, after);
                     if came
                         .get(&key)

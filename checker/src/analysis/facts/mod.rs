@@ -11,7 +11,7 @@ mod log;
 mod numbering;
 
 pub use log::Log;
-pub use numbering::{NONE, Numbering};
+pub use numbering::{NONE, Numbering, Span as ValueSpan};
 
 use log::LogBuilder;
 use numbering::Span;

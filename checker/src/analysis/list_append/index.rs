@@ -1,0 +1,205 @@
+//! Facts about lists: which elements were appended to each key, by whom, and in which order they
+//! stand.
+//!
+//! The version order of a key is its longest read, without repetitions: every other read must be a
+//! prefix of it (`orders`). Where no read shows anything and a single element was appended, that
+//! element is the order.
+
+use super::super::facts::{NONE, Numbering, ValueSpan};
+use crate::history::{History, KeyId, Op, OpId, Outcome, Run, RunKind, Value};
+
+/// One element of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    /// Itself.
+    pub value: Value,
+    /// The last operation that appended it, completed if any is; [`NONE`] if nobody did.
+    pub writer: u32,
+    /// How many micro-ops of distinct operations appended it.
+    pub appends: u32,
+    /// Its writer appended something after it to the same key, in the same transaction.
+    pub intermediate: bool,
+    /// Its place in the version order; [`NONE`] if it was not read.
+    pub index: u32,
+}
+
+impl Element {
+    /// The operation that appended it.
+    #[must_use]
+    pub fn writer(&self) -> Option<OpId> {
+        (self.writer != NONE).then_some(OpId(self.writer))
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct KeyLists {
+    /// The key.
+    pub key: KeyId,
+    /// Its elements, by number.
+    pub elements: Vec<Element>,
+    /// The version order: numbers of elements.
+    pub order: Vec<u32>,
+    /// The longest read, as a run and its operation.
+    pub longest: Option<(OpId, Run)>,
+    numbering: Numbering,
+}
+
+/// Facts about all keys.
+#[derive(Debug)]
+pub struct Lists<'h> {
+    /// What they are derived from.
+    pub history: &'h History,
+    /// By key.
+    pub keys: Vec<KeyLists>,
+    number_of: Vec<u32>,
+}
+
+impl<'h> Lists<'h> {
+    /// Derives them.
+    #[must_use]
+    pub fn derive(history: &'h History) -> Lists<'h> {
+        let mut lists = Lists {
+            history,
+            keys: keys(history),
+            number_of: vec![NONE; history.records.len()],
+        };
+        for (id, op) in lists.txns() {
+            lists.take_in(id, op);
+        }
+        for key in &mut lists.keys {
+            if let Some((_, run)) = key.longest {
+                let range = run.start as usize..(run.start + run.len) as usize;
+                key.settle(&lists.number_of[range]);
+            } else if let [single] = &key.possible_appends()[..] {
+                key.settle(&[*single]);
+            }
+        }
+        lists
+    }
+
+    /// The transactions, with their numbers.
+    pub fn txns(&self) -> impl Iterator<Item = (OpId, &'h Op)> + use<'h> {
+        self.history.iter().filter(|(_, op)| op.function.is_data())
+    }
+
+    /// Those that may have happened and have a completion: ok and info.
+    pub fn possible(&self) -> impl Iterator<Item = (OpId, &'h Op)> + use<'h> {
+        self.txns()
+            .filter(|(_, op)| matches!(op.outcome, Outcome::Ok | Outcome::Info))
+    }
+
+    /// The key's facts.
+    #[must_use]
+    pub fn key(&self, key: KeyId) -> &KeyLists {
+        &self.keys[key.at()]
+    }
+
+    /// The numbers of a run's elements.
+    #[must_use]
+    pub fn numbers(&self, run: &Run) -> &[u32] {
+        &self.number_of[run.start as usize..(run.start + run.len) as usize]
+    }
+
+    /// The number of an append's element.
+    #[must_use]
+    pub fn appended(&self, run: &Run) -> u32 {
+        self.number_of[run.start as usize]
+    }
+
+    fn take_in(&mut self, id: OpId, op: &Op) {
+        let history = self.history;
+        let runs = history.runs(op);
+        for (at, run) in runs.iter().enumerate() {
+            let key = &mut self.keys[run.key.at()];
+            for (place, record) in history.records(run).iter().enumerate() {
+                let next = key.elements.len() as u32;
+                let number = key.numbering.number(record.value, next);
+                if number == next {
+                    key.elements.push(Element {
+                        value: record.value,
+                        writer: NONE,
+                        appends: 0,
+                        intermediate: false,
+                        index: NONE,
+                    });
+                }
+                self.number_of[run.start as usize + place] = number;
+            }
+            match run.kind {
+                RunKind::Append => {
+                    let element = &mut key.elements[self.number_of[run.start as usize] as usize];
+                    element.appends += 1;
+                    if op.outcome != Outcome::Open || element.writer == NONE {
+                        element.writer = id.0;
+                        let later = runs[at + 1..].iter();
+                        element.intermediate = later
+                            .into_iter()
+                            .any(|r| r.kind == RunKind::Append && r.key == run.key);
+                    }
+                }
+                RunKind::Read if matches!(op.outcome, Outcome::Ok | Outcome::Info) => {
+                    let longest = key.longest.map_or(0, |(_, longest)| longest.len);
+                    if run.len > longest {
+                        key.longest = Some((id, *run));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl KeyLists {
+    /// Elements that may be in the list although nobody has read it.
+    fn possible_appends(&self) -> Vec<u32> {
+        let numbers = 0..self.elements.len() as u32;
+        numbers
+            .filter(|&number| self.elements[number as usize].appends > 0)
+            .collect()
+    }
+
+    fn settle(&mut self, list: &[u32]) {
+        for &number in list {
+            let element = &mut self.elements[number as usize];
+            if element.index == NONE {
+                element.index = self.order.len() as u32;
+                self.order.push(number);
+            }
+        }
+    }
+
+    /// What stands before an element appended to this key: `Ok(None)` for the empty list. An
+    /// element that nobody read came after everything that was read.
+    #[must_use]
+    pub fn before(&self, number: u32) -> Option<u32> {
+        match self.elements[number as usize].index {
+            NONE => self.order.last().copied(),
+            0 => None,
+            index => Some(self.order[index as usize - 1]),
+        }
+    }
+}
+
+fn keys(history: &History) -> Vec<KeyLists> {
+    let mut spans = vec![ValueSpan::default(); history.keys().len()];
+    for op in history.ops().iter().filter(|op| op.function.is_data()) {
+        for run in history.runs(op) {
+            for record in history.records(run) {
+                spans[run.key.at()].add(record.value.as_integer());
+            }
+        }
+    }
+    let keys = history
+        .keys()
+        .iter()
+        .zip(&spans)
+        .map(|(key, span)| KeyLists {
+            key,
+            elements: Vec::new(),
+            order: Vec::new(),
+            longest: None,
+            numbering: Numbering::new(span),
+        });
+    keys.collect()
+}
