@@ -126,6 +126,9 @@ pub struct EnterArgs {
     /// Only say whether it would work
     #[arg(long)]
     pub check: bool,
+    /// Do without a process namespace, as where the kernel refuses a fresh /proc
+    #[arg(long)]
+    pub no_process_namespace: bool,
     /// What to run
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,

@@ -65,11 +65,14 @@ fn split() -> io::Result<Side> {
     }
 }
 
-/// The first plan that works here, tried in processes that are thrown away. Call it in a process
-/// that has one thread.
-pub fn choose() -> io::Result<Plan> {
+/// The first plan that works here, tried in processes that are thrown away; with a process
+/// namespace only if `processes` allows it. Call it in a process that has one thread.
+pub fn choose(processes: bool) -> io::Result<Plan> {
     let mut refusal = io::Error::other("no plan was tried");
-    for plan in PLANS {
+    for plan in PLANS
+        .into_iter()
+        .filter(|plan| processes || !plan.processes)
+    {
         match attempt(plan)? {
             Ok(()) => return Ok(plan),
             Err(error) => refusal = error,
@@ -140,8 +143,8 @@ fn settle(plan: Plan) -> io::Result<()> {
 }
 
 /// Runs the command inside; ends this process with its exit code.
-pub fn run(command: &[String]) -> io::Result<Infallible> {
-    let plan = choose()?;
+pub fn run(command: &[String], processes: bool) -> io::Result<Infallible> {
+    let plan = choose(processes)?;
     let signals = signals();
     signals.thread_block()?;
     separate(plan)?;

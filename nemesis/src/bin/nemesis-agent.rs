@@ -46,11 +46,16 @@ fn run(order: Order) -> io::Result<()> {
             links.add_address(&name, address, prefix)?;
             links.up(&name)
         }
-        Order::Enter(EnterArgs { check, command }) => {
+        Order::Enter(EnterArgs {
+            check,
+            no_process_namespace,
+            command,
+        }) => {
+            let processes = !no_process_namespace;
             if check {
-                enter::choose().map(|_| ())
+                enter::choose(processes).map(|_| ())
             } else {
-                enter::run(&command).map(|never| match never {})
+                enter::run(&command, processes).map(|never| match never {})
             }
         }
         Order::Echo(args) => echo::run(&args.port),

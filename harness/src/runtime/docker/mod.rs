@@ -43,7 +43,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::image::Images;
 use super::plan::{self, Node, Program};
-use super::{ClusterSpec, Runtime, RuntimeError, RuntimeKind};
+use super::{ClusterSpec, Runtime, RuntimeError, RuntimeKind, link_or_copy};
 use crate::artifacts::Artifacts;
 
 pub use heal::heal;
@@ -283,6 +283,14 @@ impl Containers {
         Ok(said)
     }
 
+    /// The directory of a node's volume, where the engine is on this machine and this user may
+    /// read it: then nothing needs to be copied through the engine.
+    async fn volume_here(&self, node: NodeId) -> Option<PathBuf> {
+        let volume = self.docker.inspect_volume(&self.broker(node)).await.ok()?;
+        let path = PathBuf::from(volume.mountpoint);
+        std::fs::read_dir(&path).is_ok().then_some(path)
+    }
+
     /// Waits until the broker is in a state.
     async fn until(
         &self,
@@ -507,6 +515,9 @@ impl Runtime for Containers {
             return Err(refused("its broker runs".to_owned()));
         }
         let io = |error: std::io::Error| refused(error.to_string());
+        if let Some(volume) = self.volume_here(node).await {
+            return link_or_copy(&volume, to).map_err(io);
+        }
         std::fs::create_dir(to).map_err(io)?;
         let packed_path = to.with_extension("tar");
         let mut packed = std::fs::File::create_new(&packed_path).map_err(io)?;

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::spawn::{Process, Spawner};
 use super::plan::{self, Node, Program};
-use super::{ClusterSpec, Healed, Runtime, RuntimeError, RuntimeKind};
+use super::{ClusterSpec, Healed, Runtime, RuntimeError, RuntimeKind, link_or_copy};
 use crate::artifacts::Artifacts;
 
 /// Set for the process inside.
@@ -529,19 +529,4 @@ impl Runtime for Namespaces {
         }
         remove_data(&self.spec.dir, &mut Healed::default())
     }
-}
-
-/// A hard link for each file where the file system allows it, else a copy.
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            link_or_copy(&entry.path(), &target)?;
-        } else if fs::hard_link(entry.path(), &target).is_err() {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
