@@ -136,6 +136,7 @@ fn m15_expand_without_leso_is_found() {
         SeededBug::ExpandWithoutLeso,
         Bounds {
             third_outside: true,
+            delayed: 1,
             ..Bounds::SMALL
         },
     );

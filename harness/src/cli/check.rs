@@ -33,7 +33,7 @@ fn print(verdict: &Verdict, json: bool) {
         let text = serde_json::to_string(verdict).expect("a verdict is JSON");
         println!("{text}");
     } else {
-        println!("{}: {}", verdict.verdict.word(), verdict.sentence);
+        println!("{}", verdict.sentence);
         for (name, total) in &verdict.totals {
             println!("  {name}: {total}");
         }

@@ -82,11 +82,7 @@ pub fn conclude(
         object["folder"] = json!(folder.path());
         println!("{object}");
     } else {
-        println!(
-            "{}: {}",
-            verdict.verdict.word().to_uppercase(),
-            verdict.sentence
-        );
+        println!("{}", verdict.sentence);
         println!("replay: {replay}");
         println!("report: {report}");
     }
