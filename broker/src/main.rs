@@ -1,6 +1,8 @@
 //! The broker's binary: reads settings, starts a [`Node`], waits for a signal or a failure, and
 //! ends with an exit code that says which it was.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,11 +21,16 @@ const EXIT_SECOND_SIGNAL: u8 = 128 + 15;
 const ONE_WISH: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os(), std::env::vars()) {
+    // A variable that is no text is no setting either.
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    match cli::parse(std::env::args_os(), std::env::vars_os().filter_map(text)) {
         Ok(Invocation::Serve(settings)) => serve(*settings),
         Ok(Invocation::DumpLog { dir, records }) => dump_log(&dir, DumpOptions { records }),
         Ok(Invocation::Print(text)) => {
-            print!("{text}");
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error.to_string(), error.exit_code()),
@@ -52,6 +59,7 @@ fn serve(settings: Serve) -> ExitCode {
         return fail(&error, cli::EXIT_CONFIG);
     }
     contain::abort_on_other_panics(EXIT_INTERNAL);
+    raise_open_files_limit();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -69,6 +77,25 @@ fn serve(settings: Serve) -> ExitCode {
     let code = runtime.block_on(run(settings));
     runtime.shutdown_background();
     code
+}
+
+/// As many open files as the system lets us have: a limit of 1024, usual in a shell, is less than
+/// the connections that are served.
+fn raise_open_files_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a valid pointer to a structure that lives longer than they run.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::debug!("the limit of open files stays as it is");
+    }
 }
 
 fn start_logging(filter: &str) -> Result<(), String> {

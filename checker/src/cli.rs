@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use checker::simulate::Plan;
 use checker::{Model, Options, SubVia};
 
 const EXIT_CODES: &str = "\
@@ -31,6 +32,8 @@ pub enum Command {
         /// The run's folder.
         dir: PathBuf,
     },
+    /// Writes the history of a simulated correct cluster: something to try the checker on.
+    Generate(Generate),
     /// Prints the profiles: which anomalies each configuration allows, and why.
     Profiles {
         /// Only this one.
@@ -76,6 +79,66 @@ pub struct Check {
     /// Lists at most this many details of each type; totals always count all.
     #[arg(long, value_name = "N", default_value_t = Options::default().limit)]
     pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Where all chance comes from.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Client operations, about.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub operations: u64,
+    /// Producers and consumers at work at any time.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().clients)]
+    pub clients: u32,
+    /// Partitions.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().partitions)]
+    pub partitions: u32,
+    /// Messages in a batch, at most.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().batch)]
+    pub batch: u32,
+    /// Records that one poll returns, at most.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().poll)]
+    pub poll: u32,
+    /// Share of operations that are transactions, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub transactions: f64,
+    /// Share of operations left without an answer, and as many again that fail, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = Plan::default().trouble,
+        value_parser = share)]
+    pub trouble: f64,
+    /// No complete passes and audits at the end.
+    #[arg(long)]
+    pub no_drains: bool,
+    /// Where to write; standard output without it.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Generate {
+    /// What the library is asked.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            seed: self.seed,
+            operations: self.operations,
+            clients: self.clients,
+            partitions: self.partitions,
+            batch: self.batch,
+            poll: self.poll,
+            transactions: self.transactions,
+            trouble: self.trouble,
+            drains: !self.no_drains,
+            ..Plan::default()
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a share between 0 and 1".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

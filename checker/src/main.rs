@@ -3,7 +3,8 @@
 mod cli;
 mod print;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -11,9 +12,10 @@ use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use checker::simulate::generate;
 use checker::verdict::profile::Profile;
 use checker::{CheckError, check_path, report};
-use cli::{Check, Cli, Command};
+use cli::{Check, Cli, Command, Generate};
 
 const USAGE: u8 = 64;
 const BAD_INPUT: u8 = 65;
@@ -62,6 +64,7 @@ fn run(command: &Command) -> anyhow::Result<u8> {
             write_out(&format!("{}\n", files.html.display()))?;
             Ok(0)
         }
+        Command::Generate(generate) => run_generate(generate),
         Command::Profiles { name, json } => {
             let profiles = match name {
                 Some(name) => vec![Profile::named(name)?],
@@ -87,6 +90,22 @@ fn run_check(check: &Check) -> anyhow::Result<u8> {
     };
     write_out(&text)?;
     Ok(u8::try_from(verdict.verdict.exit_code()).unwrap_or(INTERNAL))
+}
+
+fn run_generate(arguments: &Generate) -> anyhow::Result<u8> {
+    let plan = arguments.plan();
+    let written = match &arguments.output {
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("cannot write {path:?}"))?;
+            let mut file = BufWriter::new(file);
+            generate(&plan, &mut file).and_then(|()| file.flush())
+        }
+        None => generate(&plan, &mut BufWriter::new(std::io::stdout().lock())),
+    };
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        other => other.context("cannot write the history").map(|()| 0),
+    }
 }
 
 /// Standard output; a reader that has gone away (`| head`) is no error.

@@ -3,6 +3,7 @@
 //! Both read what others publish (images, views, atomics) and take no lock that the data path
 //! takes.
 
+pub mod bounded;
 pub mod exposition;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::admin::bounded::BoundedListener;
 use crate::admin::exposition::{Exposition, Sources};
 use crate::net::{self, TcpListener};
 
@@ -55,7 +57,8 @@ pub fn serve(
         net::stopped(&mut stop).await;
     };
     async move {
-        let served = axum::serve(socket, router).with_graceful_shutdown(stopped);
+        let served =
+            axum::serve(BoundedListener::new(socket), router).with_graceful_shutdown(stopped);
         if let Err(error) = served.await {
             tracing::warn!(%error, "the admin listener ended");
         }

@@ -64,9 +64,12 @@ pub enum DumpError {
 /// # Errors
 /// The log is corrupt or cannot be read; or `out` fails.
 pub fn dump_log(dir: &Path, options: DumpOptions, out: &mut dyn Write) -> Result<(), DumpError> {
-    let log = dir.join(LOG_DIR);
-    let dir = if log.is_dir() { log } else { dir.to_owned() };
-    dump(&(Arc::new(Disk) as Arc<dyn Storage>), &dir, options, out)
+    dump(
+        &(Arc::new(Disk) as Arc<dyn Storage>),
+        &log_dir(dir),
+        options,
+        out,
+    )
 }
 
 /// [`dump_log`] on any storage; `dir` is the log's own directory.
@@ -76,14 +79,10 @@ pub(super) fn dump(
     options: DumpOptions,
     out: &mut dyn Write,
 ) -> Result<(), DumpError> {
-    let marker = read_marker(&**storage, dir)?;
-    let replica = Replica::recover(&**storage, dir, marker)?;
-    let files = Arc::new(WalFiles::new(storage.clone(), dir, &replica.wal.bases));
-    line(out, &describe(dir, &replica))?;
-    for (tp, state) in replica.partitions {
-        let high_watermark = state.high_watermark;
-        let files = files.clone();
-        let snapshot = LogSnapshot { tp, state, files };
+    let (replica, snapshots) = recover(storage, dir)?;
+    line(out, &describe(&replica))?;
+    for (snapshot, high_watermark) in snapshots {
+        let tp = snapshot.topic_partition();
         let mut fields = of(tp, "partition");
         fields.insert("log_start".to_owned(), json!(snapshot.log_start()));
         fields.insert("log_end".to_owned(), json!(snapshot.end()));
@@ -91,11 +90,30 @@ pub(super) fn dump(
         fields.insert("last_epoch".to_owned(), json!(snapshot.last_epoch()));
         line(out, &fields)?;
         if options.records {
-            dump_partition(&snapshot, out)?;
+            walk(&snapshot, &mut |item| write_item(tp, item, out))?;
         }
     }
     out.flush()?;
     Ok(())
+}
+
+/// Replays `dir` without changing it: the WAL as found, and each partition with its checkpointed
+/// high watermark.
+fn recover(
+    storage: &Arc<dyn Storage>,
+    dir: &Path,
+) -> Result<(Replica, Vec<(LogSnapshot, Offset)>), OpenError> {
+    let marker = read_marker(&**storage, dir)?;
+    let mut replica = Replica::recover(&**storage, dir, marker)?;
+    let files = Arc::new(WalFiles::new(storage.clone(), dir, &replica.wal.bases));
+    let states = std::mem::take(&mut replica.partitions).into_iter();
+    let snapshots = states.map(|(tp, state)| {
+        let high_watermark = state.high_watermark;
+        let files = files.clone();
+        (LogSnapshot { tp, state, files }, high_watermark)
+    });
+    let snapshots = snapshots.collect();
+    Ok((replica, snapshots))
 }
 
 /// One thing that a stopped broker's log holds, for programs that compare replicas.
@@ -133,32 +151,74 @@ pub enum Found<'a> {
 /// # Errors
 /// As [`dump_log`].
 pub fn scan_log(dir: &Path, found: &mut dyn FnMut(Found<'_>)) -> Result<(), DumpError> {
-    let log = dir.join(LOG_DIR);
-    let dir = if log.is_dir() { log } else { dir.to_owned() };
     let storage: Arc<dyn Storage> = Arc::new(Disk);
-    let marker = read_marker(&*storage, &dir)?;
-    let replica = Replica::recover(&*storage, &dir, marker)?;
-    let files = Arc::new(WalFiles::new(storage.clone(), &dir, &replica.wal.bases));
-    for (tp, state) in replica.partitions {
-        let high_watermark = state.high_watermark;
-        let files = files.clone();
-        let snapshot = LogSnapshot { tp, state, files };
+    for (snapshot, high_watermark) in recover(&storage, &log_dir(dir))?.1 {
         found(Found::Partition {
-            tp,
+            tp: snapshot.topic_partition(),
             log_start: snapshot.log_start(),
             log_end: snapshot.end(),
             high_watermark,
         });
-        scan_partition(&snapshot, found);
+        walk(&snapshot, &mut |item| {
+            tell(item, found);
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
-fn scan_partition(snapshot: &LogSnapshot, found: &mut dyn FnMut(Found<'_>)) {
+fn tell(item: Item<'_>, found: &mut dyn FnMut(Found<'_>)) {
+    match item {
+        Item::Damage { offset, .. } => found(Found::Damage { offset }),
+        Item::Batch(header, Err(_)) => found(Found::Damage {
+            offset: header.base_offset,
+        }),
+        Item::Batch(header, Ok(records)) => {
+            for record in records {
+                found(Found::Record {
+                    offset: record.offset,
+                    epoch: header.leader_epoch,
+                    value: record.value,
+                });
+            }
+        }
+    }
+}
+
+/// The log's own directory, given that or the broker's data directory.
+fn log_dir(dir: &Path) -> PathBuf {
+    let inside = dir.join(LOG_DIR);
+    if inside.is_dir() {
+        inside
+    } else {
+        dir.to_owned()
+    }
+}
+
+/// One step of a walk through a partition.
+enum Item<'a> {
+    /// A batch, and its records or why they are not shown.
+    Batch(BatchHeader, Result<Vec<Record<'a>>, &'static str>),
+    /// The walk ends here.
+    Damage { offset: Offset, reason: String },
+}
+
+/// Visits every batch of a partition in order.
+fn walk(
+    snapshot: &LogSnapshot,
+    visit: &mut dyn FnMut(Item<'_>) -> io::Result<()>,
+) -> io::Result<()> {
     let (mut from, end) = (snapshot.log_start(), snapshot.end());
     while from < end {
-        let Ok(records) = snapshot.read(from, end, PAGE, true) else {
-            return found(Found::Damage { offset: from });
+        let records = match snapshot.read(from, end, PAGE, true) {
+            Ok(records) => records,
+            Err(damage) => {
+                let reason = damage.to_string();
+                return visit(Item::Damage {
+                    offset: from,
+                    reason,
+                });
+            }
         };
         from = records.next_offset;
         for chunk in &records.chunks {
@@ -170,20 +230,11 @@ fn scan_partition(snapshot: &LogSnapshot, found: &mut dyn FnMut(Found<'_>)) {
                     0 => decode(&header, &batch[HEADER_LEN..]),
                     _ => Err("its records are compressed"),
                 };
-                let offset = header.base_offset;
-                match decoded {
-                    Err(_) => found(Found::Damage { offset }),
-                    Ok(records) => records.iter().for_each(|record| {
-                        found(Found::Record {
-                            offset: record.offset,
-                            epoch: header.leader_epoch,
-                            value: record.value,
-                        });
-                    }),
-                }
+                visit(Item::Batch(header, decoded))?;
             }
         }
     }
+    Ok(())
 }
 
 type Fields = Map<String, Value>;
@@ -195,7 +246,7 @@ fn fields(value: Value) -> Fields {
     }
 }
 
-fn describe(dir: &Path, replica: &Replica) -> Fields {
+fn describe(replica: &Replica) -> Fields {
     let torn = replica.wal.torn.as_ref().map(|torn| {
         json!({
             "file": torn.file.display().to_string(),
@@ -206,7 +257,7 @@ fn describe(dir: &Path, replica: &Replica) -> Fields {
     });
     fields(json!({
         "kind": "wal",
-        "dir": PathBuf::from(dir).display().to_string(),
+        "dir": replica.dir.display().to_string(),
         "files": replica.wal.bases.len(),
         "end": replica.wal.end,
         "torn": torn,
@@ -223,41 +274,24 @@ fn line(out: &mut dyn Write, fields: &Fields) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn dump_partition(snapshot: &LogSnapshot, out: &mut dyn Write) -> io::Result<()> {
-    let (mut from, end) = (snapshot.log_start(), snapshot.end());
-    while from < end {
-        let records = match snapshot.read(from, end, PAGE, true) {
-            Ok(records) => records,
-            Err(damage) => {
-                let mut fields = of(snapshot.topic_partition(), "damage");
-                fields.insert("offset".to_owned(), json!(from));
-                fields.insert("reason".to_owned(), json!(damage.to_string()));
-                return line(out, &fields);
-            }
-        };
-        from = records.next_offset;
-        for chunk in &records.chunks {
-            let mut at = 0;
-            for header in headers(chunk).map_while(Result::ok) {
-                let batch = &chunk[at..at + header.size];
-                dump_batch(snapshot.topic_partition(), &header, batch, out)?;
-                at += header.size;
-            }
+fn write_item(tp: TopicPartition, item: Item<'_>, out: &mut dyn Write) -> io::Result<()> {
+    match item {
+        Item::Batch(header, decoded) => write_batch(tp, &header, decoded, out),
+        Item::Damage { offset, reason } => {
+            let mut fields = of(tp, "damage");
+            fields.insert("offset".to_owned(), json!(offset));
+            fields.insert("reason".to_owned(), json!(reason));
+            line(out, &fields)
         }
     }
-    Ok(())
 }
 
-fn dump_batch(
+fn write_batch(
     tp: TopicPartition,
     header: &BatchHeader,
-    batch: &[u8],
+    decoded: Result<Vec<Record<'_>>, &'static str>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let decoded = match header.compression() {
-        0 => decode(header, &batch[HEADER_LEN..]),
-        _ => Err("its records are compressed"),
-    };
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
     let codec = usize::try_from(header.compression())
         .ok()

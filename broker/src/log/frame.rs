@@ -29,6 +29,8 @@ pub(super) const FRAME_ALIGN: usize = 8;
 pub(super) const APPEND_PREFIX: usize = 20;
 /// Largest payload; a length above it is not believed.
 pub(super) const PAYLOAD_MAX: usize = 1 << 30;
+/// Largest run of batches that one append frame takes.
+pub(super) const BATCHES_MAX: usize = PAYLOAD_MAX - APPEND_PREFIX;
 
 const MAGIC: [u8; 4] = *b"wALf";
 

@@ -18,7 +18,7 @@ use super::batch::{self, BatchError, ProducedBatch};
 use super::committer::{Owner, Receipt};
 use super::epoch_cache::EpochEnd;
 use super::extent::Cached;
-use super::frame::{Kept, Payload};
+use super::frame::{BATCHES_MAX, Kept, Payload};
 use super::partition_state::{Break, PartitionState};
 use super::recovery::batches_at;
 use super::snapshot::{LogSnapshot, ReadError};
@@ -301,6 +301,12 @@ impl PartitionLog {
         size: usize,
         fill: impl FnOnce(&mut BytesMut),
     ) -> Result<Appended, AppendError> {
+        if size > BATCHES_MAX {
+            return Err(AppendError::Batch(BatchError::TooLarge {
+                size,
+                limit: BATCHES_MAX,
+            }));
+        }
         let payload = Payload::append(self.tp, size, fill);
         let batches = payload.batches();
         let cached = Cached::new(batches.clone());

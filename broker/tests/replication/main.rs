@@ -6,3 +6,4 @@ mod client;
 mod cluster;
 mod failover;
 mod flow;
+mod protocol;

@@ -11,6 +11,7 @@ use super::data::faults::{Fault, faults};
 use super::data::latency::Latency;
 use super::data::leaders::Leaders;
 use super::data::lookup::Lookup;
+use super::data::names::Names;
 use super::data::rate::Rates;
 use super::data::unseen::Unseen;
 use super::data::watermark::WatermarkLag;
@@ -136,25 +137,22 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn pictures(&self) -> Vec<Picture> {
         let (time, bins) = (self.timeline(), &self.bins);
+        let names = Names::new(self.keys());
         let mut pictures = vec![
             lanes::lanes(time, &self.sightings),
             rate::written(time, bins, &self.rates),
             rate::read(time, bins, &self.rates),
             latency::quantiles(time, &self.latency_bins, &self.latency),
             latency::raw(time, &self.latency),
-            unseen::unseen(time, bins, self.keys(), &self.unseen),
-            watermark::by_partition(time, bins, self.keys(), &self.lag),
+            unseen::unseen(time, bins, &names, &self.unseen),
+            watermark::by_partition(time, bins, &names, &self.lag),
         ];
         let followers = self.folder.metrics.follower_lag(bins);
         if !followers.is_empty() {
             pictures.push(watermark::by_follower(time, bins, followers));
         }
-        pictures.push(leaders::leaders(time, self.keys(), &self.leaders));
-        pictures.push(availability::availability(
-            time,
-            self.keys(),
-            &self.availability,
-        ));
+        pictures.push(leaders::leaders(time, &names, &self.leaders));
+        pictures.push(availability::availability(time, &names, &self.availability));
         pictures
     }
 

@@ -456,3 +456,13 @@ fn made_up_runs_can_be_kept() {
     fs::write(empty.join("history.jsonl"), "").expect("writable");
     render(&empty).expect("an empty run can be rendered");
 }
+
+#[test]
+fn tmp_render_dir() {
+    let Some(d) = std::env::var_os("RENDER_DIR") else {
+        return;
+    };
+    let start = Instant::now();
+    render(Path::new(&d)).expect("rendered");
+    eprintln!("took {:?}", start.elapsed());
+}

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::time::Instant;
 
 use rdkafka::bindings::{rd_kafka_err2name, rd_kafka_err2str};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
@@ -61,6 +62,8 @@ pub struct BatchOutcome {
     pub kind: Kind,
     /// One for each message, in the order in which they were sent.
     pub fates: Vec<Fate>,
+    /// When each message was acknowledged, in the same order; empty where nobody looked.
+    pub heard: Vec<Option<Instant>>,
     /// Why, where not everything was acknowledged.
     pub errors: ErrorSummary,
 }
@@ -91,6 +94,7 @@ pub fn conclude(fates: Vec<Fate>) -> BatchOutcome {
     BatchOutcome {
         kind,
         fates,
+        heard: Vec::new(),
         errors,
     }
 }

@@ -33,9 +33,12 @@ pub struct Outgoing {
     pub bytes: usize,
 }
 
+/// A message's fate, and when it was heard of.
+type Heard = Option<(Fate, Instant)>;
+
 /// Hears of each message's fate, on the thread that polls.
 struct Reports {
-    heard: Mutex<Vec<(usize, Fate)>>,
+    heard: Mutex<Vec<(usize, Fate, Instant)>>,
 }
 
 impl ClientContext for Reports {
@@ -65,7 +68,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
             }
         };
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.push((ticket, fate));
+        heard.push((ticket, fate, Instant::now()));
     }
 }
 
@@ -113,7 +116,7 @@ impl BatchProducer {
         batch: &[Outgoing],
         give_up: &dyn Fn() -> bool,
     ) -> BatchOutcome {
-        let mut fates: Vec<Option<Fate>> = vec![None; batch.len()];
+        let mut fates: Vec<Heard> = vec![None; batch.len()];
         let mut open = batch.len();
         let mut payload = Vec::new();
         for (i, message) in batch.iter().enumerate() {
@@ -124,7 +127,7 @@ impl BatchProducer {
             };
             value::encode(&mut payload, identity, message.bytes);
             if let Err(fate) = self.enqueue(topic, message.partition, &payload, i, give_up) {
-                fates[i] = Some(fate);
+                fates[i] = Some((fate, Instant::now()));
                 open -= 1;
             }
             if i % 256 == 255 {
@@ -135,7 +138,18 @@ impl BatchProducer {
         self.await_reports(&mut fates, open, give_up);
         self.first_ticket += batch.len();
         let unheard = Fate::Unknown(RDKafkaErrorCode::MessageTimedOut);
-        conclude(fates.into_iter().map(|f| f.unwrap_or(unheard)).collect())
+        let acknowledged = |heard: &Heard| match heard {
+            Some((Fate::Acknowledged(_), at)) => Some(*at),
+            _ => None,
+        };
+        let heard = fates.iter().map(acknowledged).collect();
+        let fates = fates
+            .into_iter()
+            .map(|f| f.map_or(unheard, |(fate, _)| fate));
+        BatchOutcome {
+            heard,
+            ..conclude(fates.collect())
+        }
     }
 
     /// Hands one message to librdkafka, and waits for room in its queue if need be.
@@ -169,12 +183,7 @@ impl BatchProducer {
         }
     }
 
-    fn await_reports(
-        &self,
-        fates: &mut [Option<Fate>],
-        mut open: usize,
-        give_up: &dyn Fn() -> bool,
-    ) {
+    fn await_reports(&self, fates: &mut [Heard], mut open: usize, give_up: &dyn Fn() -> bool) {
         let mut deadline = Instant::now() + self.delivery_timeout + REPORT_SLACK;
         let mut purged = false;
         open -= self.collect(fates);
@@ -190,20 +199,20 @@ impl BatchProducer {
     }
 
     /// Takes over what was reported, and returns how many messages of this batch it was about.
-    fn collect(&self, fates: &mut [Option<Fate>]) -> usize {
+    fn collect(&self, fates: &mut [Heard]) -> usize {
         let reports = self.inner.client().context();
         let heard = {
             let mut heard = reports.heard.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *heard)
         };
         let mut mine = 0;
-        for (ticket, fate) in heard {
+        for (ticket, fate, at) in heard {
             let Some(index) = ticket.checked_sub(self.first_ticket) else {
                 continue;
             };
             if let Some(slot) = fates.get_mut(index) {
                 assert!(slot.is_none(), "librdkafka reports each message once");
-                *slot = Some(fate);
+                *slot = Some((fate, at));
                 mine += 1;
             }
         }

@@ -37,8 +37,12 @@ fn a_batch_is_acknowledged_at_distinct_offsets() {
     let mut producer = BatchProducer::new(&settings).expect("producer");
     let messages = batch(900, 3);
     for round in 0..2 {
+        let before = Instant::now();
         let outcome = producer.send_batch(TOPIC, RUN, &messages, &|| false);
         assert_eq!(outcome.kind, Kind::Ok, "{:?}", outcome.errors);
+        let during = |at: &Option<Instant>| at.is_some_and(|at| at >= before);
+        assert_eq!(outcome.heard.len(), messages.len());
+        assert!(outcome.heard.iter().all(during), "each has its own time");
         for partition in 0..3 {
             let offsets: Vec<i64> = messages
                 .iter()
@@ -62,6 +66,7 @@ fn what_never_left_the_client_certainly_failed() {
     let mut producer = BatchProducer::new(&settings).expect("producer");
     let outcome = producer.send_batch(TOPIC, RUN, &batch(10, 1), &|| false);
     assert_eq!(outcome.kind, Kind::Fail, "{:?}", outcome.fates);
+    assert!(outcome.heard.iter().all(Option::is_none));
 }
 
 #[test]

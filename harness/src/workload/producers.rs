@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::Value as Json;
+
 use super::Clients;
 use super::pace::Pace;
 use super::plan::Plan;
 use crate::clients::{BatchOutcome, BatchProducer, Fate, Outgoing};
-use crate::history::{Event, Kind, Process, Sent, Value};
+use crate::history::{Event, Kind, Process, Recorder, Sent, Value};
 
 /// After a batch that did not go well, so that a refusing cluster is not hammered.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -115,7 +117,11 @@ fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &B
         completed.push(sent(message, offset));
     }
     let value = Value::Sent(clients.topic.clone(), completed);
-    let event = Event::new(process, outcome.kind, "send", value);
+    let mut event = Event::new(process, outcome.kind, "send", value);
+    if acknowledged > 0 {
+        let times = ack_times(&clients.recorder, &outcome.heard);
+        event.beside.insert("ack-times".to_owned(), times);
+    }
     clients
         .recorder
         .record(event.with_error(outcome.errors.to_json()));
@@ -125,6 +131,18 @@ fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &B
         .fetch_add(acknowledged, Ordering::Relaxed);
     stats.failed.fetch_add(failed, Ordering::Relaxed);
     stats.unknown.fetch_add(unknown, Ordering::Relaxed);
+}
+
+/// When each message was acknowledged, in ns since the run began; null where it was not. A batch
+/// completes with its last message: latency and availability are those of the messages.
+fn ack_times(recorder: &Recorder, heard: &[Option<Instant>]) -> Json {
+    let (now, elapsed) = (Instant::now(), recorder.elapsed());
+    let time = |at: &Option<Instant>| {
+        let at = (*at)?;
+        let since = elapsed.saturating_sub(now.saturating_duration_since(at));
+        u64::try_from(since.as_nanos()).ok()
+    };
+    heard.iter().map(time).collect::<Vec<_>>().into()
 }
 
 fn never_sent(clients: &Clients, process: Process, batch: &[Outgoing], why: &str) -> Kind {

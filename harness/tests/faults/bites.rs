@@ -70,6 +70,12 @@ async fn carry_out(stage: &Stage, action: &Action) -> Execution {
 pub async fn every_fault(kind: RuntimeKind) {
     let begun = Instant::now();
     let stage = Stage::up(kind).await;
+    let (client, ip) = (
+        stage.cluster.client_address(NodeId(1)),
+        stage.cluster.address(NodeId(1)),
+    );
+    let published = std::env::var_os("HARNESS_DOCKER_PUBLISH").is_some();
+    assert_eq!(client.unwrap().ip() != ip.unwrap(), published);
     let mut table = format!(
         "\n{} ({} to come up)\n{:<28} {:>9} {:>9}  measured\n",
         kind.name(),

@@ -21,6 +21,12 @@ fn bites_and_heals_in_docker() {
 }
 
 #[test]
+fn bites_and_heals_in_docker_through_published_ports() {
+    let name = "bites_and_heals_in_docker_through_published_ports";
+    stage::on(Where::DockerPublished, name, bites::every_fault);
+}
+
+#[test]
 fn bites_and_heals_in_namespaces() {
     let name = "bites_and_heals_in_namespaces";
     stage::on(Where::Namespaces, name, bites::every_fault);

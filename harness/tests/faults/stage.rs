@@ -17,6 +17,8 @@ use nemesis::{Action, Journal, Leadership, Listener, NodeId, Roles, Shape, Targe
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Where {
     Docker,
+    /// Clients come through published ports, as where containers cannot be reached.
+    DockerPublished,
     Namespaces,
     NamespacesAsNobody,
 }
@@ -24,11 +26,14 @@ pub enum Where {
 impl Where {
     fn kind(self) -> RuntimeKind {
         match self {
-            Self::Docker => RuntimeKind::Docker,
+            Self::Docker | Self::DockerPublished => RuntimeKind::Docker,
             Self::Namespaces | Self::NamespacesAsNobody => RuntimeKind::Namespaces,
         }
     }
 }
+
+/// Asks the runtime for published ports.
+const PUBLISH: &str = "HARNESS_DOCKER_PUBLISH";
 
 /// The user without any privilege, on any Linux.
 const NOBODY: u32 = 65_534;
@@ -41,6 +46,16 @@ pub fn on<T: Future<Output = ()>>(place: Where, test: &str, body: impl FnOnce(Ru
     }
     if kind == RuntimeKind::Namespaces && !namespaces::inside() {
         again_inside(place, test);
+        return;
+    }
+    if place == Where::DockerPublished && std::env::var_os(PUBLISH).is_none() {
+        let exe = std::env::current_exe().expect("a test knows its file");
+        let mut command = std::process::Command::new(exe);
+        command
+            .args(["--exact", test, "--nocapture"])
+            .env(PUBLISH, "1");
+        let status = command.status().expect("the test runs itself");
+        assert!(status.success(), "{test} failed with {PUBLISH}=1");
         return;
     }
     block_on(body(kind));

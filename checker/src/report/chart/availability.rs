@@ -1,8 +1,9 @@
 //! Gaps: when somebody waited for an acknowledgement and none came, by partition.
 
 use super::{Chart, Head, Key, Picture, Sample, Timeline, span};
-use crate::history::{KeyId, Keys};
+use crate::history::KeyId;
 use crate::report::data::availability::{Availability, Gap};
+use crate::report::data::names::Names;
 use crate::report::scene::{Anchor, Dash, Fill, Frame, Ink, Shape, Words, font};
 use crate::report::text::{clip, duration, plural};
 
@@ -14,8 +15,8 @@ const SLIVER: f64 = 1.5;
 
 /// Draws the gaps.
 #[must_use]
-pub fn availability(time: Timeline<'_>, keys: &Keys, available: &Availability) -> Picture {
-    let (rows, hidden) = rows(keys, available);
+pub fn availability(time: Timeline<'_>, names: &Names<'_>, available: &Availability) -> Picture {
+    let (rows, hidden) = rows(names, available);
     let floor = duration(available.floor);
     let hint = match hidden {
         0 => format!("gaps of {floor} and more, by partition"),
@@ -44,7 +45,7 @@ pub fn availability(time: Timeline<'_>, keys: &Keys, available: &Availability) -
     for (at, key) in rows.iter().enumerate() {
         let top = chart.plot().y + at as f64 * ROW;
         let name = font::fit(
-            keys.name(*key),
+            names.short(*key),
             Words::SMALL.size,
             false,
             super::LEFT - 14.0,
@@ -69,14 +70,14 @@ pub fn availability(time: Timeline<'_>, keys: &Keys, available: &Availability) -
                 continue;
             }
             drawn_to = x1;
-            bar(&mut chart, keys.name(*key), gap, top);
+            bar(&mut chart, names.full(*key), gap, top);
         }
     }
-    let summary = summary(keys, available);
+    let summary = summary(names, available);
     chart.finish("availability", "Availability", summary)
 }
 
-fn summary(keys: &Keys, available: &Availability) -> String {
+fn summary(names: &Names<'_>, available: &Availability) -> String {
     let floor = duration(available.floor);
     match available.worst() {
         None => format!("Availability for writes: no partition waited {floor} or longer."),
@@ -88,22 +89,21 @@ fn summary(keys: &Keys, available: &Availability) -> String {
                 "gaps"
             ),
             duration(gap.length()),
-            keys.name(key)
+            names.full(key)
         ),
     }
 }
 
-fn rows(keys: &Keys, available: &Availability) -> (Vec<KeyId>, usize) {
-    let written = keys.iter().filter(|key| available.wanted(*key));
-    let mut rows: Vec<KeyId> = written.collect();
+fn rows(names: &Names<'_>, available: &Availability) -> (Vec<KeyId>, usize) {
+    let written = names.keys.iter().filter(|key| available.wanted(*key));
+    let mut rows = names.sorted(written.collect());
     rows.sort_by_key(|key| {
         let longest = available.keys[key.at()].iter().map(Gap::length).max();
-        (std::cmp::Reverse(longest), keys.name(*key))
+        std::cmp::Reverse(longest)
     });
     let hidden = rows.len().saturating_sub(MOST_ROWS);
     rows.truncate(MOST_ROWS);
-    rows.sort_by_key(|key| keys.name(*key));
-    (rows, hidden)
+    (names.sorted(rows), hidden)
 }
 
 fn bar(chart: &mut Chart<'_>, key: &str, gap: &Gap, top: f64) {

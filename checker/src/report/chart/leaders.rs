@@ -1,8 +1,9 @@
 //! Who led which partition when: one row per partition, one block per leader epoch.
 
 use super::{Chart, Head, Key, Picture, Sample, Timeline, span};
-use crate::history::{KeyId, Keys};
+use crate::history::KeyId;
 use crate::report::data::leaders::{Leaders, Reign};
+use crate::report::data::names::Names;
 use crate::report::scene::{Anchor, Dash, Fill, Frame, Ink, Shape, Words, font};
 use crate::report::text::{clip, plural};
 
@@ -14,8 +15,8 @@ const SLIVER: f64 = 2.0;
 
 /// Draws the strips.
 #[must_use]
-pub fn leaders(time: Timeline<'_>, keys: &Keys, leaders: &Leaders) -> Picture {
-    let (rows, hidden) = rows(keys, leaders);
+pub fn leaders(time: Timeline<'_>, names: &Names<'_>, leaders: &Leaders) -> Picture {
+    let (rows, hidden) = rows(names, leaders);
     let brokers = brokers(leaders);
     let legend = brokers.iter().take(8);
     let hint = match hidden {
@@ -41,7 +42,7 @@ pub fn leaders(time: Timeline<'_>, keys: &Keys, leaders: &Leaders) -> Picture {
     for (at, key) in rows.iter().enumerate() {
         let top = chart.plot().y + at as f64 * ROW;
         let name = font::fit(
-            keys.name(*key),
+            names.short(*key),
             Words::SMALL.size,
             false,
             super::LEFT - 14.0,
@@ -55,7 +56,7 @@ pub fn leaders(time: Timeline<'_>, keys: &Keys, leaders: &Leaders) -> Picture {
             // Blocks that would be slivers on slivers are left out: one stands for all of them.
             let (x0, x1) = (chart.x(reign.from), chart.x(reign.until));
             if x1 - x0 >= SLIVER || x0 - drawn_to >= SLIVER {
-                block(&mut chart, keys.name(*key), reign, top, &brokers);
+                block(&mut chart, names.full(*key), reign, top, &brokers);
                 drawn_to = x0;
             }
         }
@@ -71,16 +72,17 @@ pub fn leaders(time: Timeline<'_>, keys: &Keys, leaders: &Leaders) -> Picture {
     chart.finish("leaders", "Leaders", summary)
 }
 
-fn rows(keys: &Keys, leaders: &Leaders) -> (Vec<KeyId>, usize) {
-    let mut rows: Vec<KeyId> = keys
+fn rows(names: &Names<'_>, leaders: &Leaders) -> (Vec<KeyId>, usize) {
+    let mut rows: Vec<KeyId> = names
+        .keys
         .iter()
         .filter(|key| !leaders.keys[key.at()].is_empty())
         .collect();
-    rows.sort_by_key(|key| (std::cmp::Reverse(leaders.changes(*key)), keys.name(*key)));
+    rows = names.sorted(rows);
+    rows.sort_by_key(|key| std::cmp::Reverse(leaders.changes(*key)));
     let hidden = rows.len().saturating_sub(MOST_ROWS);
     rows.truncate(MOST_ROWS);
-    rows.sort_by_key(|key| keys.name(*key));
-    (rows, hidden)
+    (names.sorted(rows), hidden)
 }
 
 fn brokers(leaders: &Leaders) -> Vec<i64> {

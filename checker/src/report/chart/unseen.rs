@@ -2,11 +2,11 @@
 
 use super::scale::Scale;
 use super::{Chart, Head, Key, Picture, Readout, Sample, Timeline};
-use crate::history::Keys;
 use crate::report::data::Bins;
+use crate::report::data::names::Names;
 use crate::report::data::unseen::Unseen;
 use crate::report::scene::{Anchor, Dash, Fill, Ink, Mark, Point, Shape, Words, font};
-use crate::report::text::{clip, count, plural};
+use crate::report::text::{count, plural};
 
 /// Partitions with a surface of their own; the others are summed up in one.
 const APART: usize = 7;
@@ -20,8 +20,8 @@ struct Layer {
 
 /// Draws the stack.
 #[must_use]
-pub fn unseen(time: Timeline<'_>, bins: &Bins, keys: &Keys, unseen: &Unseen) -> Picture {
-    let layers = layers(bins, keys, unseen);
+pub fn unseen(time: Timeline<'_>, bins: &Bins, names: &Names<'_>, unseen: &Unseen) -> Picture {
+    let layers = layers(bins, names, unseen);
     let total: Vec<u64> = (0..bins.count)
         .map(|bin| layers.iter().map(|layer| layer.values[bin]).sum())
         .collect();
@@ -69,12 +69,12 @@ pub fn unseen(time: Timeline<'_>, bins: &Bins, keys: &Keys, unseen: &Unseen) -> 
     picture
 }
 
-fn layers(bins: &Bins, keys: &Keys, unseen: &Unseen) -> Vec<Layer> {
-    let mut written: Vec<_> = keys
+fn layers(bins: &Bins, names: &Names<'_>, unseen: &Unseen) -> Vec<Layer> {
+    let written = names
+        .keys
         .iter()
-        .filter(|key| unseen.acknowledged[key.at()] > 0)
-        .collect();
-    written.sort_by_key(|key| keys.name(*key));
+        .filter(|key| unseen.acknowledged[key.at()] > 0);
+    let written = names.sorted(written.collect());
     let apart = match written.len() {
         few if few <= APART + 1 => few,
         _ => APART,
@@ -83,7 +83,7 @@ fn layers(bins: &Bins, keys: &Keys, unseen: &Unseen) -> Vec<Layer> {
         .iter()
         .enumerate()
         .map(|(at, key)| Layer {
-            name: clip(keys.name(*key), 100),
+            name: names.short(*key).to_owned(),
             ink: Ink::Series(at),
             values: unseen.keys[key.at()].clone(),
         })

@@ -3,11 +3,11 @@
 
 use super::scale::Scale;
 use super::{Chart, Head, Key, Picture, Readout, Sample, Timeline};
-use crate::history::Keys;
 use crate::report::data::Bins;
+use crate::report::data::names::Names;
 use crate::report::data::watermark::WatermarkLag;
 use crate::report::scene::{Dash, Ink, Mark, Point, Shape, font};
-use crate::report::text::{clip, count, plural};
+use crate::report::text::{count, plural};
 
 /// A named series: values by bin.
 pub type Series = (String, Vec<Option<f64>>);
@@ -18,8 +18,14 @@ const DASHES: [Dash; 4] = [Dash::Solid, Dash::Long, Dash::Short, Dash::Dots];
 
 /// Lag behind acknowledgements, as answered to `list-offsets`.
 #[must_use]
-pub fn by_partition(time: Timeline<'_>, bins: &Bins, keys: &Keys, lag: &WatermarkLag) -> Picture {
-    let asked = keys
+pub fn by_partition(
+    time: Timeline<'_>,
+    bins: &Bins,
+    names: &Names<'_>,
+    lag: &WatermarkLag,
+) -> Picture {
+    let asked = names
+        .keys
         .iter()
         .filter(|key| lag.keys[key.at()].iter().any(Option::is_some));
     let series = asked.map(|key| {
@@ -27,7 +33,7 @@ pub fn by_partition(time: Timeline<'_>, bins: &Bins, keys: &Keys, lag: &Watermar
         let values = values
             .map(|value| value.map(|value| value as f64))
             .collect();
-        (clip(keys.name(key), 100), values)
+        (names.short(key).to_owned(), values)
     });
     let series = worst_first(series.collect());
     let summary = match lag.answers {
@@ -46,8 +52,11 @@ pub fn by_partition(time: Timeline<'_>, bins: &Bins, keys: &Keys, lag: &Watermar
         _ => None,
     };
     let title = "Acknowledged, but not below the answered high watermark";
-    let hint = "messages; zero for acks=all, whatever the faults";
-    let mut picture = lines(time, bins, (title, hint), series, empty);
+    let hint = match lag.deposed {
+        0 => "messages; zero for acks=all, whatever the faults".to_owned(),
+        n => format!("messages; zero for acks=all ({n} answers of deposed leaders left out)"),
+    };
+    let mut picture = lines(time, bins, (title, &hint), series, empty);
     picture.scene.summary = summary;
     picture
 }
@@ -90,7 +99,7 @@ fn lines(
 ) -> Picture {
     let hidden = series.len().saturating_sub(APART);
     series.truncate(APART);
-    series.sort_by(|a, b| a.0.cmp(&b.0));
+    series.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
     let values = || {
         series
             .iter()
@@ -132,12 +141,13 @@ fn lines(
     picture
 }
 
-/// Bins without an answer across which a line goes on.
-const BRIDGE: usize = 8;
+/// A line goes on across a time without an answer of at most this many ns.
+const BRIDGE: i64 = 2_500_000_000;
 
 fn draw(chart: &mut Chart<'_>, bins: &Bins, values: &[Option<f64>], ink: Ink, dash: Dash) {
     let mut parts: Vec<Vec<Point>> = Vec::new();
     let mut last: Option<usize> = None;
+    let bridge = (BRIDGE / bins.width).max(1) as usize;
     for (bin, value) in values.iter().enumerate() {
         let Some(value) = value else {
             continue;
@@ -145,7 +155,7 @@ fn draw(chart: &mut Chart<'_>, bins: &Bins, values: &[Option<f64>], ink: Ink, da
         let middle = i64::midpoint(bins.start(bin), bins.stop(bin));
         let point = (chart.x(middle), chart.y(*value));
         match parts.last_mut() {
-            Some(part) if last.is_some_and(|last| bin - last <= BRIDGE) => part.push(point),
+            Some(part) if last.is_some_and(|last| bin - last <= bridge) => part.push(point),
             _ => parts.push(vec![point]),
         }
         last = Some(bin);

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod latency;
 pub mod leaders;
 pub mod lookup;
+pub mod names;
 pub mod order;
 pub mod rate;
 pub mod unseen;

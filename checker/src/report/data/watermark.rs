@@ -1,8 +1,10 @@
 //! How far watermarks lag behind acknowledgements, seen from outside: when a broker was asked for
 //! its high watermark, how many messages below the highest acknowledged offset did it not cover?
 //!
-//! A correct broker answers 0 for acks=all from the moment of the acknowledgement on, but for
-//! answers of a deposed leader; with acks=1 and acks=0 a lag is normal.
+//! A correct leader answers 0 for acks=all from the moment of the acknowledgement on; with acks=1
+//! and acks=0 a lag is normal. A deposed leader that does not know it yet may answer anything: its
+//! answers (an epoch below the highest one seen before, or in the next answer after it) are left
+//! out, as in the definition of `stale-watermark`.
 
 use super::{Bins, sent};
 use crate::history::{Function, History, Sample};
@@ -18,6 +20,8 @@ pub struct WatermarkLag {
     pub behind: u64,
     /// The worst of all.
     pub worst: u64,
+    /// Answers of deposed leaders, left out of everything else.
+    pub deposed: u64,
 }
 
 /// Offsets above this are no offsets of a log but the work of a bug (`invalid-offset`); one of
@@ -32,16 +36,21 @@ pub fn lag(history: &History, bins: &Bins) -> WatermarkLag {
         keys: vec![vec![None; bins.count]; history.keys().len()],
         ..WatermarkLag::default()
     };
-    for Sample {
-        op,
-        key,
-        high_watermark,
-        ..
-    } in &history.samples
-    {
+    let deposed = deposed(history);
+    for (sample, deposed) in history.samples.iter().zip(deposed) {
+        let Sample {
+            op,
+            key,
+            high_watermark,
+            ..
+        } = sample;
         let Some(watermark) = high_watermark else {
             continue;
         };
+        if deposed {
+            lag.deposed += 1;
+            continue;
+        }
         let op = history.op(*op);
         let before = &acknowledged[key.at()];
         let at = before.partition_point(|(seq, _)| *seq < op.invoked.seq);
@@ -54,6 +63,29 @@ pub fn lag(history: &History, bins: &Bins) -> WatermarkLag {
         *slot = Some(slot.map_or(behind, |worst| worst.max(behind)));
     }
     lag
+}
+
+/// By sample: whether it is an answer of a deposed leader.
+fn deposed(history: &History) -> Vec<bool> {
+    let mut deposed = vec![false; history.samples.len()];
+    // By key: the highest epoch so far, and the last answer.
+    let mut known: Vec<(i64, Option<usize>)> = vec![(i64::MIN, None); history.keys().len()];
+    for (at, sample) in history.samples.iter().enumerate() {
+        let Some(epoch) = sample.epoch else {
+            continue;
+        };
+        let (highest, last) = &mut known[sample.key.at()];
+        if epoch < *highest {
+            deposed[at] = true;
+        } else if epoch > *highest
+            && let Some(last) = *last
+        {
+            deposed[last] = true;
+        }
+        *highest = epoch.max(*highest);
+        *last = Some(at);
+    }
+    deposed
 }
 
 /// By key: (position in the history, one past the highest offset acknowledged up to it).

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::report::data::faults::people;
+use crate::report::data::names::{self, Names};
 use crate::report::facts::Facts;
 use crate::report::glossary;
 use crate::report::text::{clip, count, duration, plural};
@@ -193,6 +194,7 @@ fn kinds(facts: &Facts<'_>) -> String {
 }
 
 fn worst_gap(facts: &Facts<'_>) -> (String, String, bool) {
+    let names = Names::new(facts.keys());
     match facts.availability.worst() {
         None if facts.unseen.acknowledged_in_all() == 0 => {
             ("—".to_owned(), "nobody waited for long".to_owned(), false)
@@ -204,11 +206,7 @@ fn worst_gap(facts: &Facts<'_>) -> (String, String, bool) {
         ),
         Some((key, gap)) => (
             duration(gap.length()),
-            format!(
-                "{} at {:.1} s",
-                facts.keys().name(key),
-                gap.from as f64 / 1e9
-            ),
+            format!("{} at {:.1} s", names.short(key), gap.from as f64 / 1e9),
             !gap.ended,
         ),
     }
@@ -282,6 +280,9 @@ fn settings(facts: &Facts<'_>) -> Vec<(String, String)> {
         (!value.is_empty()).then(|| ((*name).to_owned(), value))
     });
     let mut settings: Vec<(String, String)> = known.collect();
+    if let Some(topic) = names::topic(facts.keys()) {
+        settings.push(("topic".to_owned(), clip(topic, 60)));
+    }
     if facts.end > 0 {
         settings.push(("lasted".to_owned(), duration(facts.end)));
     }

@@ -39,6 +39,7 @@ struct Page<'a> {
     patterns: String,
     head: Head,
     remarks: Vec<String>,
+    notes: Vec<String>,
     attention: attention::Attention,
     charts: charts::Charts,
     availability: tables::AvailabilityTable,
@@ -92,6 +93,7 @@ pub fn page(facts: &Facts<'_>, pictures: &[Picture]) -> Result<String, askama::E
         patterns: svg::patterns(),
         head: head(facts),
         remarks: remarks(facts),
+        notes: notes(facts),
         charts: charts::charts(facts, pictures),
         availability: tables::availability(facts),
         guarantees: guarantees::guarantees(facts),
@@ -109,11 +111,6 @@ pub fn page(facts: &Facts<'_>, pictures: &[Picture]) -> Result<String, askama::E
 
 fn remarks(facts: &Facts<'_>) -> Vec<String> {
     let mut remarks = facts.folder.remarks.clone();
-    for note in facts.verdict.iter().flat_map(|verdict| &verdict.notes) {
-        if !remarks.contains(note) {
-            remarks.push(note.clone());
-        }
-    }
     if facts.faults.len() > super::facts::DRAWN {
         remarks.push(format!(
             "Of {} faults the first {} are drawn and listed; schedule.json has all.",
@@ -126,6 +123,12 @@ fn remarks(facts: &Facts<'_>) -> Vec<String> {
         .map(|text| clip(text, 2_000))
         .take(100)
         .collect()
+}
+
+/// What the checker remarks without judging.
+fn notes(facts: &Facts<'_>) -> Vec<String> {
+    let notes = facts.verdict.iter().flat_map(|verdict| &verdict.notes);
+    notes.map(|note| clip(note, 600)).take(40).collect()
 }
 
 /// Operations listed in full, so that the references above them lead somewhere.

@@ -1,6 +1,7 @@
 //! Tables of availability per fault and of errors by code.
 
 use crate::report::data::availability::Recovery;
+use crate::report::data::names::Names;
 use crate::report::facts::{DRAWN, Facts};
 use crate::report::text::{count, duration, moment};
 
@@ -45,6 +46,7 @@ pub struct AvailabilityTable {
 /// Builds the table of faults.
 #[must_use]
 pub fn availability(facts: &Facts<'_>) -> AvailabilityTable {
+    let names = Names::new(facts.keys());
     let rows = facts.faults.iter().take(DRAWN).map(|fault| {
         let (from, until) = (fault.from().unwrap_or(0), fault.over(facts.end));
         let cost = facts.availability.cost(from, until);
@@ -69,7 +71,7 @@ pub fn availability(facts: &Facts<'_>) -> AvailabilityTable {
             ),
             gap_on: cost
                 .gap
-                .map_or_else(String::new, |(key, _)| facts.keys().name(key).to_owned()),
+                .map_or_else(String::new, |(key, _)| names.short(key).to_owned()),
             recovery: match cost.recovery {
                 Recovery::AtOnce => "at once".to_owned(),
                 Recovery::After(time) => duration(time),
@@ -89,12 +91,12 @@ pub fn availability(facts: &Facts<'_>) -> AvailabilityTable {
     });
     AvailabilityTable {
         rows: rows.collect(),
-        outside: outside(facts),
+        outside: outside(facts, &names),
     }
 }
 
 /// The longest gap that touches no fault.
-fn outside(facts: &Facts<'_>) -> String {
+fn outside(facts: &Facts<'_>, names: &Names<'_>) -> String {
     let gaps = facts.availability.keys.iter().enumerate();
     let free = gaps.flat_map(|(key, gaps)| gaps.iter().map(move |gap| (key, *gap)));
     let longest = free
@@ -113,7 +115,7 @@ fn outside(facts: &Facts<'_>) -> String {
         Some((key, gap)) => format!(
             "Outside faults the longest wait was {}, on {} at {}.",
             duration(gap.length()),
-            facts.keys().name(crate::history::KeyId(key as u32)),
+            names.short(crate::history::KeyId(key as u32)),
             moment(gap.from)
         ),
     }

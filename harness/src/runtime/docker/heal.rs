@@ -129,6 +129,16 @@ pub async fn remove_run(docker: &Docker, run: &str) -> Result<Vec<String>, Runti
     Ok(removed)
 }
 
+/// Removes the containers of one run, and leaves its network.
+pub async fn remove_containers(docker: &Docker, run: &str) -> Result<(), RuntimeError> {
+    for mut left in list(docker, Some(run)).await?.into_values() {
+        left.networks.clear();
+        left.volumes.clear();
+        remove_all(docker, &left).await?;
+    }
+    Ok(())
+}
+
 async fn remove_all(docker: &Docker, left: &Left) -> Result<Vec<String>, RuntimeError> {
     let failed = |what: &str, name: &str| {
         let what = format!("removing the {what} {name}");

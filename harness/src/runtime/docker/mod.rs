@@ -6,6 +6,9 @@
 //! broker can be killed and started without losing anything but its process, and a fault is an
 //! `exec` of the agent in the holder.
 //!
+//! Clients reach a node at its own address where the engine is on this machine, else through
+//! published ports (`HARNESS_DOCKER_PUBLISH=1` asks for that).
+//!
 //! Everything carries labels (run, journal, host), by which it is removed at the end, or by the
 //! next harness if this one is killed.
 
@@ -102,7 +105,7 @@ pub async fn up(
             name,
             labels,
             subnet,
-            direct: network::is_direct(subnet),
+            direct: network::may_be_direct(subnet),
             nodes: Vec::new(),
         };
         cluster.begin().await?;
@@ -123,15 +126,23 @@ impl Containers {
         let logs = self.spec.dir.join("brokers");
         let making = format!("making {}", logs.display());
         std::fs::create_dir_all(&logs).map_err(RuntimeError::at(making))?;
-        let this = &*self;
-        let holders = plan::ids(self.spec.nodes).map(|id| this.create_holder(id));
         // Ports are known once holders run; only then can brokers be told what to advertise.
-        self.nodes = try_join_all(holders).await?;
+        self.nodes = self.holders().await?;
+        if self.direct && !network::is_reached(self.nodes[0].ip).await {
+            // Something between here and there drops packets: the engine's proxy gets through.
+            self.direct = false;
+            heal::remove_containers(&self.docker, &self.spec.run_id).await?;
+            self.nodes = self.holders().await?;
+        }
         let this = &*self;
         let brokers = this.nodes.iter().map(|node| this.create_broker(node));
         try_join_all(brokers).await?;
         try_join_all(this.nodes.iter().map(|node| this.start(node.id))).await?;
         Ok(())
+    }
+
+    async fn holders(&self) -> Result<Vec<Node>, ClusterError> {
+        try_join_all(plan::ids(self.spec.nodes).map(|id| self.create_holder(id))).await
     }
 
     fn holder(&self, node: NodeId) -> String {

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::engine;
 use crate::runtime::{RuntimeError, plan};
@@ -83,10 +86,27 @@ fn covers(line: &str, subnet: Ipv4Addr) -> bool {
     mask != 0 && subnet & mask == destination & mask
 }
 
-/// Whether containers are reached at their own addresses from here: the gateway of the network is
-/// an address of this machine. (With Docker Desktop, a rootless or a remote engine it is not.)
-pub fn is_direct(subnet: Ipv4Addr) -> bool {
-    TcpListener::bind((plan::address_in(subnet, 0), 0)).is_ok()
+/// Set to `1`: clients use published ports even where containers could be reached directly.
+const PUBLISH: &str = "HARNESS_DOCKER_PUBLISH";
+/// A container on this machine answers within this, or a firewall is in between.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether containers may be reached at their own addresses from here: the gateway of the network
+/// is an address of this machine. (With Docker Desktop, a rootless or a remote engine it is not.)
+pub fn may_be_direct(subnet: Ipv4Addr) -> bool {
+    let asked_not_to = std::env::var(PUBLISH).is_ok_and(|value| value == "1");
+    !asked_not_to && TcpListener::bind((plan::address_in(subnet, 0), 0)).is_ok()
+}
+
+/// Whether a container that runs is indeed reached: its kernel refuses a connection to a port on
+/// which nobody listens.
+pub async fn is_reached(ip: Ipv4Addr) -> bool {
+    const DISCARD: u16 = 9;
+    match timeout(PATIENCE, TcpStream::connect((ip, DISCARD))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        Err(_) => false,
+    }
 }
 
 /// Removes a network; one that is not there is removed.
