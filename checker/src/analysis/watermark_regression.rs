@@ -5,6 +5,8 @@
 //! within its epoch, and a new leader answers nothing until its own has passed the start of its
 //! epoch. Answers without an epoch prove nothing.
 
+use std::collections::BTreeMap;
+
 use super::facts::Facts;
 use super::findings::{Details, Findings};
 use super::kind::Kind;
@@ -35,11 +37,12 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
     }
 }
 
-/// The highest answer of each epoch so far; there are few epochs.
+/// The highest answers so far by epoch: only those that are above every answer of an earlier epoch,
+/// so that they grow with their epochs and the last one up to an epoch is the highest.
 #[derive(Default)]
 struct Highest<'a> {
     seen: usize,
-    by_epoch: Vec<(i64, i64, &'a Answer)>,
+    by_epoch: BTreeMap<i64, (i64, &'a Answer)>,
 }
 
 impl<'a> Highest<'a> {
@@ -48,15 +51,16 @@ impl<'a> Highest<'a> {
             let (Some(epoch), Some(offset)) = (answer.sample.epoch, field(&answer.sample)) else {
                 continue;
             };
-            match self
-                .by_epoch
-                .iter_mut()
-                .find(|(known, _, _)| *known == epoch)
-            {
-                Some(slot) if slot.1 < offset => *slot = (epoch, offset, answer),
-                Some(_) => {}
-                None => self.by_epoch.push((epoch, offset, answer)),
+            let up_to = self.by_epoch.range(..=epoch).next_back();
+            if up_to.is_some_and(|(_, &(highest, _))| highest >= offset) {
+                continue;
             }
+            let above = self.by_epoch.range(epoch..);
+            let passed = above.take_while(|(_, (highest, _))| *highest <= offset);
+            for epoch in passed.map(|(&epoch, _)| epoch).collect::<Vec<_>>() {
+                self.by_epoch.remove(&epoch);
+            }
+            self.by_epoch.insert(epoch, (offset, answer));
         }
         self.seen = settled.len();
     }
@@ -64,11 +68,8 @@ impl<'a> Highest<'a> {
     /// The highest answer of the same or an earlier epoch, if it is above this one.
     fn above(&self, answer: &Answer, (_, field): Field) -> Option<&'a Answer> {
         let (epoch, offset) = (answer.sample.epoch?, field(&answer.sample)?);
-        self.by_epoch
-            .iter()
-            .filter(|&&(known, highest, _)| known <= epoch && highest > offset)
-            .max_by_key(|&&(_, highest, _)| highest)
-            .map(|&(_, _, earlier)| earlier)
+        let (_, &(highest, earlier)) = self.by_epoch.range(..=epoch).next_back()?;
+        (highest > offset).then_some(earlier)
     }
 }
 

@@ -28,6 +28,10 @@ pub struct KeyAnswers {
     pub highest_epoch: Option<i64>,
     /// The highest high watermark in any of them.
     pub highest_watermark: Option<i64>,
+    /// Whether a higher epoch arrived before each answer.
+    outdated: Vec<bool>,
+    /// The next answer of a higher epoch after each; the number of answers where none follows.
+    next_higher: Vec<u32>,
 }
 
 /// The answers by key.
@@ -55,6 +59,7 @@ impl Watermarks {
             key.highest_epoch = key.highest_epoch.max(sample.epoch);
             key.highest_watermark = key.highest_watermark.max(sample.high_watermark);
         }
+        keys.iter_mut().for_each(KeyAnswers::compare_epochs);
         Watermarks { keys }
     }
 
@@ -88,23 +93,38 @@ impl KeyAnswers {
         let Some(epoch) = answer.sample.epoch else {
             return false;
         };
-        let higher = |other: &Answer| other.sample.epoch.is_some_and(|other| other > epoch);
-        if self.answers[..position].iter().any(higher) {
+        if self.outdated[position] {
             return false;
         }
-        for later in &self.answers[position + 1..] {
-            if higher(later) {
-                return false;
-            }
-            let covers = later
-                .sample
-                .high_watermark
-                .is_some_and(|watermark| watermark > offset);
-            if later.sample.epoch == Some(epoch) && covers && later.invoked > answer.completed {
-                return true;
-            }
+        let successor = self.next_higher[position] as usize;
+        if successor == self.answers.len() {
+            return true;
         }
-        true
+        self.answers[position + 1..successor].iter().any(|later| {
+            let watermark = later.sample.high_watermark;
+            later.sample.epoch == Some(epoch)
+                && watermark.is_some_and(|watermark| watermark > offset)
+                && later.invoked > answer.completed
+        })
+    }
+
+    /// Who was outdated when, and by whom: once, so that no answer is compared with all others.
+    fn compare_epochs(&mut self) {
+        let mut highest = None;
+        let mut waiting: Vec<u32> = Vec::new(); // Their epochs do not grow.
+        self.next_higher = vec![self.answers.len() as u32; self.answers.len()];
+        for (at, answer) in self.answers.iter().enumerate() {
+            let epoch = answer.sample.epoch;
+            self.outdated.push(epoch < highest);
+            highest = highest.max(epoch);
+            while let Some(&before) = waiting.last()
+                && self.answers[before as usize].sample.epoch < epoch
+            {
+                self.next_higher[before as usize] = at as u32;
+                waiting.pop();
+            }
+            waiting.push(at as u32);
+        }
     }
 
     /// Calls `judge` for each answer, with all answers that arrived before it was asked for.

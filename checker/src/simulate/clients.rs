@@ -1,5 +1,6 @@
 //! Producers and consumers, each doing one thing at a time, all at the same time.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 
 use rand::Rng;
@@ -62,7 +63,9 @@ struct Late {
 pub struct Clients {
     plan: Plan,
     clients: Vec<Client>,
-    late: Vec<Late>,
+    late: VecDeque<Late>,
+    /// By partition: where a consumer that takes it over goes on, as from a group's offsets.
+    group: Vec<i64>,
     next_process: u64,
     /// Operations begun.
     pub started: u64,
@@ -74,21 +77,21 @@ impl Clients {
         let mut clients = Clients {
             plan: plan.clone(),
             clients: Vec::new(),
-            late: Vec::new(),
+            late: VecDeque::new(),
+            group: vec![0; world.partitions.len()],
             next_process: 0,
             started: 0,
         };
         for at in 0..plan.clients.max(2) {
-            let client = clients.fresh(world, at % 3 == 0);
+            let client = clients.fresh(at % 3 == 0);
             clients.clients.push(client);
         }
         clients
     }
 
-    fn fresh(&mut self, world: &World, consumer: bool) -> Client {
+    fn fresh(&mut self, consumer: bool) -> Client {
         let process = self.next_process;
         self.next_process += 1;
-        let partitions = world.partitions.len();
         Client {
             process,
             consumer,
@@ -96,8 +99,8 @@ impl Clients {
             mops: Vec::new(),
             transactional: false,
             assigned: Vec::new(),
-            positions: vec![0; partitions],
-            saved: vec![0; partitions],
+            positions: self.group.clone(),
+            saved: self.group.clone(),
         }
     }
 
@@ -136,7 +139,9 @@ impl Clients {
     pub fn deliver_late(&mut self, world: &mut World, probability: f64) {
         while !self.late.is_empty() && world.chance(probability) {
             // In the order in which they were sent.
-            let late = self.late.remove(0);
+            let Some(late) = self.late.pop_front() else {
+                return;
+            };
             world.partitions[late.partition as usize].append(late.value, State::Plain);
         }
     }
@@ -196,7 +201,9 @@ impl Clients {
         world: &mut World,
         recorder: &mut Recorder<impl Write>,
     ) -> io::Result<()> {
-        let seek = world.chance(0.2);
+        // The further the logs go, the rarer somebody starts over.
+        let longest = self.group.iter().max().copied().unwrap_or(0);
+        let seek = world.chance(0.2 / (1.0 + longest as f64 / 1000.0));
         let mut partitions: Vec<u32> = Vec::new();
         for number in 0..world.partitions.len() as u32 {
             if world.chance(0.6) {
@@ -210,8 +217,10 @@ impl Clients {
         for number in 0..world.partitions.len() {
             let kept =
                 client.assigned.contains(&(number as u32)) && partitions.contains(&(number as u32));
-            if !kept || seek {
+            if seek {
                 client.positions[number] = 0;
+            } else if !kept {
+                client.positions[number] = self.group[number];
             }
         }
         client.assigned.clone_from(&partitions);
@@ -255,7 +264,7 @@ impl Clients {
             if place < written {
                 *offset = Some(world.partitions[partition as usize].append(value, state));
             } else if comes_late {
-                self.late.push(Late { partition, value });
+                self.late.push_back(Late { partition, value });
             }
         }
         let client = &mut self.clients[at];
@@ -269,8 +278,12 @@ impl Clients {
     fn poll(&mut self, at: usize, world: &mut World) -> Polled {
         let mut polled = Vec::new();
         let mut left = self.plan.poll.max(1) as usize;
-        for &number in &self.clients[at].assigned.clone() {
-            let position = &mut self.clients[at].positions[number as usize];
+        let client = &mut self.clients[at];
+        // Nobody is passed over for long: the first in line changes.
+        let first = world.pick(client.assigned.len());
+        let (head, tail) = client.assigned.split_at(first);
+        for &number in tail.iter().chain(head) {
+            let position = &mut client.positions[number as usize];
             let (records, next) = world.partitions[number as usize].read(*position, left);
             *position = next;
             left -= records.len();
@@ -347,7 +360,12 @@ impl Clients {
             client.positions.clone_from(&client.saved);
         } else if fate == Fate::Info {
             let consumer = client.consumer;
-            self.clients[at] = self.fresh(world, consumer);
+            self.clients[at] = self.fresh(consumer);
+        } else {
+            for &number in &client.assigned {
+                let group = &mut self.group[number as usize];
+                *group = client.positions[number as usize].max(*group);
+            }
         }
         Ok(())
     }
@@ -360,8 +378,9 @@ impl Clients {
     ) -> io::Result<()> {
         let partitions: Vec<u32> = (0..world.partitions.len() as u32).collect();
         for share in partitions.chunks(partitions.len().div_ceil(2)) {
-            let mut client = self.fresh(world, true);
+            let mut client = self.fresh(true);
             client.assigned = share.to_vec();
+            client.positions.fill(0);
             let process = client.process;
             self.clients.push(client);
             let at = self.clients.len() - 1;

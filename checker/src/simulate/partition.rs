@@ -4,6 +4,8 @@
 //! acknowledged; epochs grow. Records of a transaction are readable once it is committed and no
 //! earlier transaction is open; aborted ones leave a gap.
 
+use std::collections::BTreeSet;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -48,6 +50,10 @@ pub struct Partition {
     pub epoch: i64,
     pub leader: i64,
     pub deposed: Option<Deposed>,
+    /// Offsets of records of open transactions.
+    open: BTreeSet<i64>,
+    /// Everything below is decided for good: no change of leader takes it away.
+    settled: i64,
     next_value: i64,
 }
 
@@ -62,6 +68,8 @@ impl Partition {
             epoch: 0,
             leader: i64::from(number % 3) + 1,
             deposed: None,
+            open: BTreeSet::new(),
+            settled: 0,
             next_value: 0,
         }
     }
@@ -75,6 +83,10 @@ impl Partition {
     /// Appends a record; not committed yet.
     pub fn append(&mut self, value: i64, state: State) -> i64 {
         let offset = self.end;
+        if state == State::Open {
+            self.open.insert(offset);
+            self.settled = offset + 1;
+        }
         self.log.push(Record {
             offset,
             epoch: self.epoch,
@@ -118,6 +130,7 @@ impl Partition {
             .binary_search_by_key(&offset, |record| record.offset)
         {
             self.log[at].state = state;
+            self.open.remove(&offset);
         }
     }
 
@@ -142,16 +155,8 @@ impl Partition {
 
     /// The last stable offset: the first record of an open transaction, or the watermark.
     pub fn stable(&self) -> i64 {
-        let open = self
-            .log
-            .iter()
-            .rev()
-            .take(4096)
-            .filter(|record| record.state == State::Open);
-        open.map(|record| record.offset)
-            .min()
-            .unwrap_or(i64::MAX)
-            .min(self.watermark)
+        let open = self.open.first().copied().unwrap_or(i64::MAX);
+        open.min(self.watermark)
     }
 
     /// Another broker takes over. It has everything that is committed, and of the rest as much as
@@ -167,13 +172,7 @@ impl Partition {
         self.leader = self.leader % brokers + 1;
         self.epoch += 1;
         let keep = random.random_range(self.watermark..=self.end);
-        let open = self
-            .log
-            .iter()
-            .rev()
-            .take(4096)
-            .filter(|r| r.state != State::Plain);
-        let keep = keep.max(open.map(|record| record.offset + 1).max().unwrap_or(0));
+        let keep = keep.max(self.settled);
         while self.log.last().is_some_and(|record| record.offset >= keep) {
             self.log.pop();
         }

@@ -213,27 +213,19 @@ impl<'w, W: Write> Recorder<'w, W> {
     }
 
     /// What a replica holds.
-    pub fn audit(&mut self, partitions: &[Partition], broker: i64) -> io::Result<()> {
+    pub fn audit(&mut self, partition: &Partition, broker: i64) -> io::Result<()> {
         self.begin("\"sampler\"", "ok", "audit");
-        self.line.push('{');
-        for (at, partition) in partitions.iter().enumerate() {
+        let (number, watermark) = (partition.number, partition.watermark);
+        self.put(format_args!(
+            r#"{{"t-{number}":{{"broker":{broker},"high-watermark":{watermark},"records":["#,
+        ));
+        let kept = partition.log.iter();
+        let kept = kept.filter(|record| record.state != State::Aborted);
+        for (at, record) in kept.enumerate() {
             let comma = if at > 0 { "," } else { "" };
-            self.put(format_args!(
-                r#"{comma}"t-{}":{{"broker":{broker},"high-watermark":{},"records":["#,
-                partition.number, partition.watermark
-            ));
-            let kept = partition
-                .log
-                .iter()
-                .filter(|record| record.state != State::Aborted);
-            for (at, record) in kept.enumerate() {
-                let comma = if at > 0 { "," } else { "" };
-                let (offset, epoch, value) = (record.offset, record.epoch, record.value);
-                self.put(format_args!("{comma}[{offset},{epoch},{value}]"));
-            }
-            self.line.push_str("]}");
+            let (offset, epoch, value) = (record.offset, record.epoch, record.value);
+            self.put(format_args!("{comma}[{offset},{epoch},{value}]"));
         }
-        self.line.push('}');
-        self.end("")
+        self.end("]}}")
     }
 }
