@@ -81,6 +81,18 @@ impl Watermarks {
 }
 
 impl KeyAnswers {
+    /// How often an answer named a higher leader epoch than all before it.
+    #[must_use]
+    pub fn epochs_begun(&self) -> u64 {
+        let mut known = None;
+        let mut begun = 0;
+        for epoch in self.answers.iter().filter_map(|answer| answer.sample.epoch) {
+            begun += u64::from(known.is_some_and(|known| epoch > known));
+            known = known.max(Some(epoch));
+        }
+        begun
+    }
+
     /// Whether the answer at that position, whose watermark does not cover `offset`, speaks for the
     /// leader of its time. It does not if it has no epoch; if a higher epoch was seen before it; or
     /// if one is seen after it before the same epoch's leader shows that it does cover the offset.

@@ -21,6 +21,9 @@ use crate::{History, Options};
 /// Types that prove nothing wrong: alone, they make a run stalled.
 const LIVENESS: [Kind; 2] = [Kind::Unseen, Kind::NotRecovered];
 
+/// Operations that are there for the reader of a history: nothing is concluded from them.
+const NOTED: [&str; 1] = ["recovered"];
+
 /// Allowed findings are for information: this many of each are listed.
 const ALLOWED_LISTED: usize = 32;
 
@@ -183,6 +186,11 @@ fn count(facts: &Facts, evidence: &Evidence) -> Counts {
         polled: messages().filter(|message| message.read_ok()).count() as u64,
         indeterminate,
         passes: passes.min().unwrap_or(0),
+        leader_changes: evidence
+            .watermarks
+            .iter()
+            .map(|(_, key)| key.epochs_begun())
+            .sum(),
         ..client_counts(history)
     }
 }
@@ -272,7 +280,8 @@ pub(super) fn notes(history: &History) -> Vec<String> {
     if history.truncated {
         notes.push("The history ends in a half-written line: it was cut off there.".to_owned());
     }
-    for (name, count) in &history.unknown_functions {
+    let unknown = history.unknown_functions.iter();
+    for (name, count) in unknown.filter(|(name, _)| !NOTED.contains(&name.as_str())) {
         notes.push(format!(
             "{count} events of the unknown operation `{name}` were passed over."
         ));

@@ -86,6 +86,9 @@ pub struct Counts {
     /// Complete passes over all keys after the faults.
     #[serde(default)]
     pub passes: u64,
+    /// Times that a higher leader epoch was heard of, over all keys and the whole run.
+    #[serde(default)]
+    pub leader_changes: u64,
 }
 
 /// One demand on a run without which its verdict proves nothing.

@@ -123,11 +123,7 @@ fn valid(said: &Said) -> String {
         .filter(|fault| fault.effective.is_some())
         .count();
     if faults > 0 {
-        let changes: u64 = said
-            .faults
-            .iter()
-            .map(|fault| fault.window.leader_changes)
-            .sum();
+        let changes = counts.leader_changes;
         let plural = if faults == 1 { "" } else { "s" };
         text += &format!(", through {faults} fault{plural}");
         if changes > 0 {

@@ -18,6 +18,9 @@ const WITHIN: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(100);
 /// WAL files are this small, so that rolls and reads from disk happen in every run.
 const WAL_ROLL_BYTES: u64 = 8 << 20;
+/// A follower that is cut off leaves the in-sync replicas within a fault, not after it: what is
+/// acknowledged then rests on the fewest copies that the promise allows.
+const LAG_MAX_MS: u64 = 2_000;
 
 /// A cluster that is up.
 pub struct Site {
@@ -209,6 +212,7 @@ fn broker_args(args: &RunArgs, seed: u64) -> Vec<String> {
             "--min-insync-replicas",
             args.min_insync_replicas.to_string(),
         ),
+        ("--replica-lag-time-max-ms", LAG_MAX_MS.to_string()),
         ("--seed", seed.to_string()),
     ];
     let mut arguments: Vec<String> = settings
