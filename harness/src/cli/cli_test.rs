@@ -32,6 +32,7 @@ fn run_is_the_default_command_with_the_default_workload() {
     for args in [bare, named] {
         assert_eq!(args.workload, Workload::Batch);
         assert_eq!((args.producers, args.consumers, args.brokers), (4, 2, 3));
+        assert_eq!(args.trickles, 6);
         assert_eq!(
             (args.partitions(), args.messages(), args.batch),
             (6, 100_000, 5000)

@@ -50,7 +50,7 @@ fn entries(what: Listing) -> Vec<(String, String)> {
 const WORKLOADS: &[(&str, &str)] = &[
     (
         "batch",
-        "producers and consumers at a rate, in batches of 5,000, for a while",
+        "producers and consumers at a rate, in batches of 5,000, with a trickle of small ones",
     ),
     (
         "large-batch",

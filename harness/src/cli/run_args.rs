@@ -87,6 +87,11 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 4, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     pub producers: u32,
+    /// Further producers that send 20 messages to one partition each, ten times a second: between
+    /// two large batches there is no moment without a write at risk.
+    #[arg(long, default_value_t = 6, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub trickles: u32,
     /// Consumers, each with its share of the partitions.
     #[arg(long, default_value_t = 2, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=256))]

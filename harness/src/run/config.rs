@@ -26,6 +26,7 @@ pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>) -> Json {
         "brokers": args.brokers,
         "partitions": args.partitions(),
         "producers": args.producers,
+        "trickles": args.trickles,
         "consumers": args.consumers,
         "batch": args.batch,
         "messages": args.messages(),

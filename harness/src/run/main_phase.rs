@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::json;
@@ -21,6 +22,9 @@ use crate::workload::{Clients, consumers, producers};
 /// The main phase ends this long after its time, however few messages were acknowledged.
 const MAIN_OVERTIME: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(50);
+/// Messages of a trickle's batch, and the time between two of them.
+const TRICKLE_BATCH: usize = 20;
+const TRICKLE_PERIOD: Duration = Duration::from_millis(100);
 
 impl Run<'_> {
     pub(super) async fn make_topics(&mut self) -> anyhow::Result<()> {
@@ -59,11 +63,41 @@ impl Run<'_> {
         PlanSpec {
             seed: self.seed.wrapping_add(u64::from(topic) << 48),
             // The last writer is the one of the probes.
-            writers: self.args.producers + 1,
+            writers: self.args.producers + self.args.trickles + 1,
             partitions,
             batch: self.args.batch as usize,
             bytes: self.args.size.clone(),
         }
+    }
+
+    fn start_producers(
+        &self,
+        sending: &Clients,
+        start: Instant,
+    ) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let large = self.plan_spec(sending.partitions, 0);
+        let small = PlanSpec {
+            batch: TRICKLE_BATCH,
+            ..large.clone()
+        };
+        let (producers, trickles) = (self.args.producers, self.args.trickles);
+        let writers = 0..producers + trickles;
+        let started = writers.map(|number| {
+            let (spec, pace) = if number < producers {
+                let pace = Pace::new(self.args.rate(), large.batch, producers, number);
+                (&large, pace)
+            } else {
+                (&small, Pace::every(TRICKLE_PERIOD))
+            };
+            let mut plan = Plan::new(spec, number);
+            if let Some(trickle) = number.checked_sub(producers) {
+                // Of its own: one that cannot be written to holds up nobody else's.
+                let partitions = u32::try_from(sending.partitions).unwrap_or(1);
+                plan = plan.bound_to((trickle % partitions).cast_signed());
+            }
+            producers::spawn(sending, number, plan, pace, start.into_std())
+        });
+        started.collect()
     }
 
     pub(super) async fn batch_main(&mut self) -> anyhow::Result<()> {
@@ -72,20 +106,7 @@ impl Run<'_> {
         self.enter("main")?;
         let start = Instant::now();
         let (sending, reading) = (clients.group(), clients.group());
-        let mut producing = Vec::new();
-        let spec = self.plan_spec(clients.partitions, 0);
-        for number in 0..self.args.producers {
-            let plan = Plan::new(&spec, number);
-            let batch = self.args.batch as usize;
-            let pace = Pace::new(self.args.rate(), batch, self.args.producers, number);
-            producing.push(producers::spawn(
-                &sending,
-                number,
-                plan,
-                pace,
-                start.into_std(),
-            )?);
-        }
+        let producing = self.start_producers(&sending, start)?;
         let mut consuming = Vec::new();
         for number in 0..self.args.consumers {
             let share = consumers::share(clients.partitions, self.args.consumers, number);

@@ -190,6 +190,9 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     if args.producers != 4 {
         add("producers", args.producers.to_string());
     }
+    if args.trickles != 6 {
+        add("trickles", args.trickles.to_string());
+    }
     if args.consumers != 2 {
         add("consumers", args.consumers.to_string());
     }

@@ -39,6 +39,15 @@ impl Pace {
         }
     }
 
+    /// A batch in every period.
+    #[must_use]
+    pub fn every(period: Duration) -> Self {
+        Self {
+            period: Some(period),
+            shift: Duration::ZERO,
+        }
+    }
+
     /// When batch `n`, counted from 0, is due, from the beginning of the main phase. All first
     /// batches are due at once: they meet partitions that nobody has written to.
     #[must_use]

@@ -37,6 +37,8 @@ pub struct Plan {
     /// By partition, how many values this writer has used.
     used: Vec<i64>,
     first: bool,
+    /// The one partition that it writes to, if it is bound to one.
+    home: Option<i32>,
 }
 
 impl Plan {
@@ -51,13 +53,25 @@ impl Plan {
             rng: seed::stream(spec.seed, Use::Batches, writer),
             used: vec![0; spec.partitions as usize],
             first: true,
+            home: None,
         }
+    }
+
+    /// The same plan, but all of its batches go to one partition.
+    #[must_use]
+    pub fn bound_to(mut self, partition: i32) -> Self {
+        assert!((0..self.spec.partitions).contains(&partition), "it exists");
+        self.home = Some(partition);
+        self
     }
 
     /// The next batch. The first one goes to every partition at once: first produces to a new
     /// partition that race with each other have a history of their own.
     pub fn next_batch(&mut self) -> Vec<Outgoing> {
-        let mut partitions: Vec<i32> = (0..self.spec.partitions).collect();
+        let mut partitions: Vec<i32> = match self.home {
+            Some(home) => vec![home],
+            None => (0..self.spec.partitions).collect(),
+        };
         if !std::mem::take(&mut self.first) && self.rng.random_bool(0.5) {
             partitions.shuffle(&mut self.rng);
             let few = self.rng.random_range(1..=partitions.len());
@@ -147,6 +161,16 @@ mod tests {
         assert!((1800..2600).contains(&mean), "mean {mean}");
         assert!(sizes.iter().any(|bytes| *bytes < 150));
         assert!(sizes.iter().any(|bytes| *bytes > 9_000));
+    }
+
+    #[test]
+    fn a_bound_plan_keeps_to_its_partition() {
+        let mut plan = Plan::new(&spec(4), 1).bound_to(3);
+        for _ in 0..10 {
+            let batch = plan.next_batch();
+            assert_eq!(batch.len(), 5000);
+            assert!(batch.iter().all(|message| message.partition == 3));
+        }
     }
 
     #[test]

@@ -70,6 +70,15 @@ pub async fn answers() -> Result<String, String> {
     Ok(format!("Docker {version} answers at {}", engine::place()))
 }
 
+/// The name of the broker's image, which is built if need be.
+pub async fn broker_image(artifacts: &Artifacts) -> Result<String, RuntimeError> {
+    let docker = engine::connect()
+        .await
+        .map_err(RuntimeError::at("connecting to Docker"))?;
+    let images = image::prepare(&docker, artifacts, false).await?;
+    Ok(images.broker)
+}
+
 /// A cluster in containers.
 pub struct Containers {
     docker: Docker,
