@@ -135,7 +135,7 @@ impl Cluster {
             if let Some((id, _)) = nodes.find(|(id, node)| Some(**id) != except && leads(node)) {
                 return Ok(*id);
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await; // a poll's pause
         }
         bail!("nobody leads")
     }

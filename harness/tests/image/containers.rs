@@ -114,7 +114,7 @@ impl Brokers {
                 .starts_with("HTTP/1.1 200")
             {
                 assert!(Instant::now() < deadline, "broker {number} is not healthy");
-                sleep(AGAIN).await;
+                sleep(AGAIN).await; // a poll's pause
             }
         }
     }
