@@ -86,6 +86,9 @@ pub struct Generate {
     /// Where all chance comes from.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// What kind of history. For list-append, partitions are the keys in use at a time.
+    #[arg(long, value_enum, default_value_t = ModelName::Kafka)]
+    pub model: ModelName,
     /// Client operations, about.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub operations: u64,
@@ -108,6 +111,9 @@ pub struct Generate {
     #[arg(long, value_name = "SHARE", default_value_t = Plan::default().trouble,
         value_parser = share)]
     pub trouble: f64,
+    /// Chance, at each operation, that the sampler asks a broker for its offsets.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    pub sampling: f64,
     /// No complete passes and audits at the end.
     #[arg(long)]
     pub no_drains: bool,
@@ -121,6 +127,7 @@ impl Generate {
     pub fn plan(&self) -> Plan {
         Plan {
             seed: self.seed,
+            model: self.model.model(),
             operations: self.operations,
             clients: self.clients,
             partitions: self.partitions,
@@ -128,6 +135,7 @@ impl Generate {
             poll: self.poll,
             transactions: self.transactions,
             trouble: self.trouble,
+            sampling: self.sampling,
             drains: !self.no_drains,
             ..Plan::default()
         }
@@ -147,6 +155,15 @@ pub enum ModelName {
     Kafka,
     /// Elle's list-append.
     ListAppend,
+}
+
+impl ModelName {
+    fn model(self) -> Model {
+        match self {
+            ModelName::Kafka => Model::Kafka,
+            ModelName::ListAppend => Model::ListAppend,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -172,10 +189,7 @@ impl Check {
     /// What the library is asked.
     pub fn options(&self) -> Options {
         Options {
-            model: match self.model {
-                ModelName::Kafka => Model::Kafka,
-                ModelName::ListAppend => Model::ListAppend,
-            },
+            model: self.model.model(),
             profile: self.profile.clone().unwrap_or_default(),
             sub_via: self
                 .sub_via

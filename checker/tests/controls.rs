@@ -26,6 +26,7 @@ fn checked(history: &str, options: &Options) -> Verdict {
 fn plans(count: u64) -> impl Iterator<Item = Plan> {
     (0..count).map(|seed| Plan {
         seed,
+        model: checker::Model::Kafka,
         operations: 100 + seed % 7 * 100,
         clients: 2 + (seed % 20) as u32,
         partitions: 1 + (seed % 5) as u32,

@@ -14,7 +14,17 @@ use crate::history::History;
 pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findings) {
     let restarts = restarts(facts.history);
     for (key, answers) in watermarks.iter() {
+        let (mut seen, mut highest) = (0, None);
         answers.after_settled(|answer, settled| {
+            let arrived = settled[seen..].iter();
+            highest = arrived
+                .map(|earlier| earlier.sample.epoch)
+                .max()
+                .max(highest);
+            seen = settled.len();
+            if highest.is_none_or(|highest| answer.sample.epoch >= highest) {
+                return; // Nobody has seen a higher one.
+            }
             let earlier = settled.iter().rev().take(REACH).find(|earlier| {
                 earlier.sample.asked.is_some()
                     && earlier.sample.asked == answer.sample.asked

@@ -46,7 +46,7 @@ impl From<KeyId> for About {
 }
 
 /// Decides what is allowed; the profile's part.
-pub trait Judge {
+pub trait Judge: Sync {
     /// Whether a finding of that type is allowed.
     fn allows(&self, kind: Kind, about: Option<About>) -> bool;
 }
@@ -77,6 +77,21 @@ impl<'j> Findings<'j> {
             limit,
             forbidden: BTreeMap::new(),
             allowed: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over what another analysis found.
+    pub fn absorb(&mut self, other: Findings) {
+        for (mine, theirs) in [
+            (&mut self.forbidden, other.forbidden),
+            (&mut self.allowed, other.allowed),
+        ] {
+            for (kind, found) in theirs {
+                let known = mine.entry(kind).or_default();
+                known.total += found.total;
+                let room = self.limit.saturating_sub(known.listed.len());
+                known.listed.extend(found.listed.into_iter().take(room));
+            }
         }
     }
 

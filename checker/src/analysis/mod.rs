@@ -51,7 +51,10 @@ pub use lost_tail::final_end;
 pub use passes::{Pass, Passes};
 pub use watermarks::{Answer, KeyAnswers, Watermarks};
 
+use std::thread;
+
 use facts::{Dialect, Facts};
+use realtime_lag::WorstLag;
 use steps::Steps;
 
 use crate::Options;
@@ -65,41 +68,71 @@ pub struct Evidence {
     pub passes: Passes,
     /// Messages whose loss is proven.
     pub claims: Claims,
+    /// How far behind a consumer was at worst.
+    pub worst_lag: Option<WorstLag>,
 }
 
-/// Runs every analysis of the dialect.
+/// Runs every analysis of the dialect. Those that need nothing of each other run at the same time.
 #[must_use]
 pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findings<'j>, Evidence) {
-    let mut findings = Findings::new(judge, options.limit);
     let watermarks = Watermarks::collect(facts.history);
-    let mut claims = Claims::default();
-    lost_write::find(facts, &watermarks, &mut claims, &mut findings);
-    inconsistent_offsets::find(facts, &mut findings);
-    duplicate::find(facts, &mut findings);
-    g1a::find(facts, &mut findings);
-    unwritten_read::find(facts, &mut findings);
-    precommitted_read::find(facts, &mut findings);
-    order(facts, &mut findings);
-    let mut passes = Passes::default();
-    if facts.dialect == Dialect::Own {
-        passes = Passes::collect(facts);
-        lost_tail::find(facts, &passes, &watermarks, &mut claims, &mut findings);
-        vanished::find(facts, &passes, &watermarks, &mut claims, &mut findings);
-        brokers(facts, &watermarks, &mut findings);
-        invalid_offset::find(facts, &mut findings);
-        non_unique_write::find(facts, &mut findings);
-        not_recovered::find(facts, options.recovery_limit, &mut findings);
-    }
-    cycles::find(facts, options.ww_deps, &mut findings);
-    unseen::find(facts, &claims, options.limit, &mut findings);
-    (
-        findings,
-        Evidence {
-            watermarks,
+    let none = || Findings::new(judge, options.limit);
+    let (mut findings, mut evidence, others) = thread::scope(|scope| {
+        let order = scope.spawn(|| {
+            let mut findings = none();
+            order(facts, &mut findings);
+            (findings, realtime_lag::worst(facts))
+        });
+        let cycles = scope.spawn(|| {
+            let mut findings = none();
+            cycles::find(facts, options.ww_deps, &mut findings);
+            if facts.dialect == Dialect::Own {
+                brokers(facts, &watermarks, &mut findings);
+            }
+            findings
+        });
+        let mut findings = none();
+        let (passes, claims) = messages(facts, &watermarks, options, &mut findings);
+        let (order, worst_lag) = order.join().expect("an analysis does not panic");
+        let cycles = cycles.join().expect("an analysis does not panic");
+        let evidence = Evidence {
+            watermarks: Watermarks::default(),
             passes,
             claims,
-        },
-    )
+            worst_lag,
+        };
+        (findings, evidence, [order, cycles])
+    });
+    others.into_iter().for_each(|other| findings.absorb(other));
+    evidence.watermarks = watermarks;
+    unseen::find(facts, &evidence.claims, options.limit, &mut findings);
+    (findings, evidence)
+}
+
+/// What became of each message.
+fn messages(
+    facts: &Facts,
+    watermarks: &Watermarks,
+    options: &Options,
+    findings: &mut Findings,
+) -> (Passes, Claims) {
+    let mut claims = Claims::default();
+    let mut passes = Passes::default();
+    lost_write::find(facts, watermarks, &mut claims, findings);
+    inconsistent_offsets::find(facts, findings);
+    duplicate::find(facts, findings);
+    g1a::find(facts, findings);
+    unwritten_read::find(facts, findings);
+    precommitted_read::find(facts, findings);
+    if facts.dialect == Dialect::Own {
+        passes = Passes::collect(facts);
+        lost_tail::find(facts, &passes, watermarks, &mut claims, findings);
+        vanished::find(facts, &passes, watermarks, &mut claims, findings);
+        invalid_offset::find(facts, findings);
+        non_unique_write::find(facts, findings);
+        not_recovered::find(facts, options.recovery_limit, findings);
+    }
+    (passes, claims)
 }
 
 /// In which order clients read and wrote.

@@ -5,8 +5,6 @@
 //! within its epoch, and a new leader answers nothing until its own has passed the start of its
 //! epoch. Answers without an epoch prove nothing.
 
-use std::collections::BTreeMap;
-
 use super::facts::Facts;
 use super::findings::{Details, Findings};
 use super::kind::Kind;
@@ -42,25 +40,37 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
 #[derive(Default)]
 struct Highest<'a> {
     seen: usize,
-    by_epoch: BTreeMap<i64, (i64, &'a Answer)>,
+    by_epoch: Vec<(i64, i64, &'a Answer)>,
 }
 
 impl<'a> Highest<'a> {
+    /// How many stand for this epoch or an earlier one. Most answers are of the latest epoch.
+    fn up_to(&self, epoch: i64) -> usize {
+        match self.by_epoch.last() {
+            Some(&(latest, ..)) if latest > epoch => {
+                self.by_epoch.partition_point(|&(known, ..)| known <= epoch)
+            }
+            _ => self.by_epoch.len(),
+        }
+    }
+
     fn take_in(&mut self, settled: &[&'a Answer], (_, field): Field) {
         for &answer in &settled[self.seen..] {
             let (Some(epoch), Some(offset)) = (answer.sample.epoch, field(&answer.sample)) else {
                 continue;
             };
-            let up_to = self.by_epoch.range(..=epoch).next_back();
-            if up_to.is_some_and(|(_, &(highest, _))| highest >= offset) {
-                continue;
+            let mut at = self.up_to(epoch);
+            match self.by_epoch[..at].last() {
+                Some(&(_, highest, _)) if highest >= offset => continue,
+                Some(&(known, ..)) if known == epoch => at -= 1,
+                _ => {}
             }
-            let above = self.by_epoch.range(epoch..);
-            let passed = above.take_while(|(_, (highest, _))| *highest <= offset);
-            for epoch in passed.map(|(&epoch, _)| epoch).collect::<Vec<_>>() {
-                self.by_epoch.remove(&epoch);
-            }
-            self.by_epoch.insert(epoch, (offset, answer));
+            let passed = self.by_epoch[at..]
+                .iter()
+                .take_while(|&&(_, highest, _)| highest <= offset)
+                .count();
+            let new = [(epoch, offset, answer)];
+            self.by_epoch.splice(at..at + passed, new);
         }
         self.seen = settled.len();
     }
@@ -68,7 +78,7 @@ impl<'a> Highest<'a> {
     /// The highest answer of the same or an earlier epoch, if it is above this one.
     fn above(&self, answer: &Answer, (_, field): Field) -> Option<&'a Answer> {
         let (epoch, offset) = (answer.sample.epoch?, field(&answer.sample)?);
-        let (_, &(highest, earlier)) = self.by_epoch.range(..=epoch).next_back()?;
+        let &(_, highest, earlier) = self.by_epoch[..self.up_to(epoch)].last()?;
         (highest > offset).then_some(earlier)
     }
 }

@@ -35,7 +35,7 @@ pub struct KeyAnswers {
 }
 
 /// The answers by key.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watermarks {
     keys: Vec<KeyAnswers>,
 }
@@ -142,7 +142,9 @@ impl KeyAnswers {
     /// Calls `judge` for each answer, with all answers that arrived before it was asked for.
     pub fn after_settled<'a>(&'a self, mut judge: impl FnMut(&'a Answer, &[&'a Answer])) {
         let mut by_invocation: Vec<&Answer> = self.answers.iter().collect();
-        by_invocation.sort_by_key(|answer| answer.invoked);
+        if !by_invocation.is_sorted_by_key(|answer| answer.invoked) {
+            by_invocation.sort_by_key(|answer| answer.invoked);
+        }
         let mut settled = Vec::new();
         let mut arriving = self.answers.iter().peekable();
         for answer in by_invocation {

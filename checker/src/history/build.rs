@@ -1,4 +1,5 @@
-//! Puts events together into a [`History`]: pairs completions with invocations, fills the arenas.
+//! Puts events together into a [`History`]: takes batches in order, pairs completions with
+//! invocations, fills the arenas.
 //!
 //! Pairing is by process and function, so that a `drain` may stay open around the polls that it
 //! is made of. The micro-ops of an invocation are kept only while it is open: a completion repeats
@@ -7,57 +8,15 @@
 use std::mem;
 
 use rustc_hash::FxHashMap;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
+use super::batch::{Batch, Event, EventType, Head, NO_ERROR, Payload};
 use super::events::{Audit, Detail, Drain, GroupOffsets, NemesisStep, Phase, Sample, Step};
-use super::read::{AuditValue, SampleValue};
+use super::read::AuditValue;
 use super::{
     Function, History, KeyId, Moment, NO_DETAIL, Op, OpId, Outcome, Process, ProcessId, Record,
-    Run, RunKind, Totals,
+    Run, Totals, Value,
 };
-
-/// The `type` of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventType {
-    Invoke,
-    Ok,
-    Fail,
-    Info,
-}
-
-/// The plain fields of an event.
-pub(crate) struct Head {
-    pub index: Option<i64>,
-    pub time: Option<i64>,
-    pub process: Process,
-    pub kind: EventType,
-    pub function: Function,
-}
-
-/// An event's value, as far as it is not in the arenas already.
-pub(crate) enum Payload {
-    /// No value.
-    None,
-    /// Micro-ops or keys: at the end of the arenas.
-    Data,
-    /// Not yet looked at.
-    Json(Json),
-    Samples(Vec<SampleValue>),
-    Ranges(Vec<(KeyId, i64, i64)>),
-    Audits(Vec<AuditValue>),
-    Step {
-        fault: String,
-        id: String,
-        step: Step,
-        value: Json,
-    },
-    Phase(String),
-    Config(Map<String, Json>),
-    Offsets {
-        group: String,
-        offsets: Vec<(KeyId, Option<i64>)>,
-    },
-}
 
 /// An invocation that has not completed.
 struct Pending {
@@ -65,6 +24,8 @@ struct Pending {
     invoked: Moment,
     runs: Vec<Run>,
     records: Vec<Record>,
+    /// What its runs count their records from.
+    base: u32,
     detail: Option<Box<Detail>>,
 }
 
@@ -78,81 +39,120 @@ pub(crate) struct Builder {
     abandoned: Vec<(ProcessId, Function, Pending)>,
     spare: Vec<Pending>,
     runs_mark: usize,
-    records_mark: usize,
-    corrupt: Vec<(u32, String)>,
-    sent_offsets: Vec<(String, Vec<(KeyId, i64)>)>,
+    /// Details that hold nothing but an error, by its text.
+    errors: FxHashMap<String, u32>,
+}
+
+/// How a batch's numbers are written in the history.
+struct Renumbering {
+    keys: Vec<KeyId>,
+    values: Vec<Value>,
+    /// The detail that holds each error alone.
+    errors: Vec<u32>,
+}
+
+impl Renumbering {
+    fn key(&self, key: &mut KeyId) {
+        *key = self.keys[key.at()];
+    }
+
+    fn value(&self, value: &mut Value) {
+        if let Some(number) = value.interned() {
+            *value = self.values[number];
+        }
+    }
+
+    fn payload(&self, payload: &mut Payload) {
+        match payload {
+            Payload::Samples(samples) => samples.iter_mut().for_each(|s| self.key(&mut s.key)),
+            Payload::Ranges(ranges) => ranges.iter_mut().for_each(|(key, ..)| self.key(key)),
+            Payload::Audits(audits) => {
+                for audit in audits {
+                    self.key(&mut audit.key);
+                    let records = audit.records.iter_mut();
+                    records.for_each(|record| self.value(&mut record.value));
+                }
+            }
+            Payload::Offsets { offsets, .. } => {
+                offsets.iter_mut().for_each(|(key, _)| self.key(key));
+            }
+            _ => {}
+        }
+    }
+
+    fn detail(&self, detail: &mut Detail) {
+        detail.rebalanced.iter_mut().for_each(|key| self.key(key));
+        for (_, offsets) in &mut detail.sent_offsets {
+            offsets.iter_mut().for_each(|(key, _)| self.key(key));
+        }
+    }
+}
+
+/// One event's part of a batch's arenas.
+struct Slice<'b> {
+    runs: &'b [Run],
+    records: &'b [Record],
+    /// Where its records begin in the batch.
+    base: u32,
 }
 
 impl Builder {
-    /// Whether another event might overflow the arenas' numbering.
-    pub fn is_full(&self) -> bool {
-        // An event's own micro-ops are bounded by the longest line, hence the margin.
-        const LIMIT: usize = u32::MAX as usize - (1 << 28);
+    /// Whether a batch might overflow the arenas' numbering.
+    pub fn has_room_for(&self, batch: &Batch) -> bool {
+        const LIMIT: usize = u32::MAX as usize - 1;
         let history = &self.history;
-        history.events as usize >= LIMIT
-            || history.runs.len() >= LIMIT
-            || history.records.len() >= LIMIT
+        history.events as usize + batch.events.len() < LIMIT
+            && history.runs.len() + batch.runs.len() < LIMIT
+            && history.records.len() + batch.records.len() < LIMIT
     }
 
-    /// Marks where the event's micro-ops begin.
-    pub fn begin_event(&mut self) {
-        self.runs_mark = self.history.runs.len();
-        self.records_mark = self.history.records.len();
-        self.corrupt.clear();
-        self.sent_offsets.clear();
-    }
-
-    /// Forgets what the event has put into the arenas.
-    pub fn abandon_event(&mut self) {
-        self.history.runs.truncate(self.runs_mark);
-        self.history.records.truncate(self.records_mark);
-    }
-
-    /// One message sent; joins the run before it where that is of the same key.
-    pub fn push_send(&mut self, key: KeyId, micro_op: u32, record: Record) {
-        let start = self.history.records.len();
-        self.history.records.push(record);
-        let in_event = self.history.runs.len() > self.runs_mark;
-        if let Some(last) = self.history.runs.last_mut().filter(|_| in_event) {
-            let next = last.micro_op + last.len;
-            if last.kind == RunKind::Send && last.key == key && next == micro_op {
-                last.len += 1;
-                return;
-            }
+    /// Takes the next events; leaves the batch empty.
+    pub fn absorb(&mut self, batch: &mut Batch) {
+        let renumbering = self.renumber(batch);
+        for run in &mut batch.runs {
+            renumbering.key(&mut run.key);
         }
-        self.push_run(RunKind::Send, key, micro_op, start);
+        if !renumbering.values.is_empty() {
+            let records = batch.records.iter_mut();
+            records.for_each(|record| renumbering.value(&mut record.value));
+        }
+        for (name, count) in mem::take(&mut batch.unknown) {
+            *self.history.unknown_functions.entry(name).or_insert(0) += count;
+        }
+        let (mut runs, mut records) = (0, 0);
+        for event in mem::take(&mut batch.events) {
+            let (runs_end, records_end) = (event.ends.0 as usize, event.ends.1 as usize);
+            let slice = Slice {
+                runs: &batch.runs[runs..runs_end],
+                records: &batch.records[records..records_end],
+                base: records as u32,
+            };
+            (runs, records) = (runs_end, records_end);
+            self.event(event, &slice, &renumbering);
+        }
+        batch.clear();
     }
 
-    /// The records from `start` on are one run.
-    pub fn push_run(&mut self, kind: RunKind, key: KeyId, micro_op: u32, start: usize) {
-        let len = (self.history.records.len() - start) as u32;
-        self.history.runs.push(Run {
-            kind,
-            key,
-            micro_op,
-            start: start as u32,
-            len,
+    fn renumber(&mut self, batch: &mut Batch) -> Renumbering {
+        let history = &mut self.history;
+        let names = batch.keys.iter().map(|key| batch.keys.name(key));
+        let keys = names.map(|name| history.keys.intern(name)).collect();
+        let scalars = mem::take(&mut batch.values).into_scalars().into_iter();
+        let values = scalars.map(|json| history.values.scalar(json)).collect();
+        let errors = mem::take(&mut batch.errors).into_iter();
+        let errors = errors.map(|error| {
+            *self.errors.entry(error.to_string()).or_insert_with(|| {
+                history.details.push(Detail {
+                    error: Some(error),
+                    ..Detail::default()
+                });
+                history.details.len() as u32 - 1
+            })
         });
-    }
-
-    /// The last record's payload did not match its checksum.
-    pub fn note_corrupt(&mut self, why: String) {
-        let position = self.history.records.len() - 1 - self.records_mark;
-        self.corrupt.push((position as u32, why));
-    }
-
-    /// Offsets were sent to the transaction.
-    pub fn note_sent_offsets(&mut self, group: String, offsets: Vec<(KeyId, i64)>) {
-        self.sent_offsets.push((group, offsets));
-    }
-
-    /// An operation that we do not know.
-    pub fn count_unknown(&mut self, name: &str) {
-        match self.history.unknown_functions.get_mut(name) {
-            Some(count) => *count += 1,
-            None => {
-                self.history.unknown_functions.insert(name.to_owned(), 1);
-            }
+        Renumbering {
+            keys,
+            values,
+            errors: errors.collect(),
         }
     }
 
@@ -164,8 +164,11 @@ impl Builder {
         })
     }
 
-    /// The event is complete: an invocation is set aside, a completion becomes an operation.
-    pub fn finish_event(&mut self, head: Head, payload: Payload, detail: Option<Box<Detail>>) {
+    /// An invocation is set aside, a completion becomes an operation.
+    fn event(&mut self, event: Event, slice: &Slice, renumbering: &Renumbering) {
+        let Event {
+            head, has_value, ..
+        } = event;
         let seq = self.history.events;
         self.history.events += 1;
         let index = head.index.unwrap_or(i64::from(seq));
@@ -174,35 +177,44 @@ impl Builder {
             time: head.time.unwrap_or(-1),
         };
         let process = self.process_id(head.process);
-        // What the sampler and the nemesis note is no operation of a client.
-        let mut others = Totals::default();
-        let totals = match head.process {
-            Process::Nemesis | Process::Sampler => &mut others,
-            Process::Client(_) | Process::Unknown => &mut self.history.totals,
+        self.count(&head);
+        let error = match event.error {
+            NO_ERROR => NO_DETAIL,
+            error => renumbering.errors[error as usize],
         };
-        match head.kind {
-            EventType::Invoke => {
-                totals.invoke += 1;
-                if head.function == Function::Nemesis {
-                    self.asked(at, payload);
-                } else if head.function != Function::Other {
-                    self.set_aside((process, head.function), index, at, detail);
-                }
-                return;
+        let (mut payload, mut detail) = match event.extra {
+            Some(extra) => (extra.payload, extra.detail),
+            None if has_value => (Payload::Data, None),
+            None => (Payload::None, None),
+        };
+        renumbering.payload(&mut payload);
+        if let Some(detail) = &mut detail {
+            renumbering.detail(detail);
+        }
+        if head.kind == EventType::Invoke {
+            if head.function == Function::Nemesis {
+                self.asked(at, payload);
+            } else if head.function != Function::Other {
+                let detail = detail.or_else(|| self.detail_of(error));
+                self.set_aside((process, head.function), index, at, detail, slice);
             }
-            EventType::Ok => totals.ok += 1,
-            EventType::Fail => totals.fail += 1,
-            EventType::Info => totals.info += 1,
+            return;
         }
         if head.function == Function::Other {
-            self.abandon_event();
             return;
         }
         let mut pending = self.pending.remove(&(process, head.function));
-        let detail = detail.or_else(|| pending.as_mut()?.detail.take());
-        let inherits = matches!(payload, Payload::None);
-        if let Some(pending) = pending.as_ref().filter(|_| inherits) {
-            self.inherit(pending);
+        if error == NO_DETAIL && detail.is_none() {
+            detail = pending.as_mut().and_then(|pending| pending.detail.take());
+        }
+        self.begin_op();
+        match pending.as_ref().filter(|_| !has_value) {
+            Some(pending) => self.keep(&Slice {
+                runs: &pending.runs,
+                records: &pending.records,
+                base: pending.base,
+            }),
+            None => self.keep(slice),
         }
         // Without an invocation nothing says when it began: no operation can precede it.
         let invoked = pending.as_ref().map_or(
@@ -223,18 +235,51 @@ impl Builder {
                 EventType::Info | EventType::Invoke => Outcome::Info,
             },
             function: head.function,
-            runs: self.event_runs(),
-            detail: NO_DETAIL,
+            runs: self.op_runs(),
+            detail: error,
         };
         self.recycle(pending);
         self.push_op(op, payload, detail);
     }
 
-    fn event_runs(&self) -> (u32, u32) {
+    /// What the sampler and the nemesis note is no operation of a client.
+    fn count(&mut self, head: &Head) {
+        if matches!(head.process, Process::Nemesis | Process::Sampler) {
+            return;
+        }
+        let totals: &mut Totals = &mut self.history.totals;
+        match head.kind {
+            EventType::Invoke => totals.invoke += 1,
+            EventType::Ok => totals.ok += 1,
+            EventType::Fail => totals.fail += 1,
+            EventType::Info => totals.info += 1,
+        }
+    }
+
+    fn detail_of(&self, id: u32) -> Option<Box<Detail>> {
+        (id != NO_DETAIL).then(|| Box::new(self.history.details[id as usize].clone()))
+    }
+
+    fn begin_op(&mut self) {
+        self.runs_mark = self.history.runs.len();
+    }
+
+    fn op_runs(&self) -> (u32, u32) {
         (
             self.runs_mark as u32,
             (self.history.runs.len() - self.runs_mark) as u32,
         )
+    }
+
+    /// Puts micro-ops into the arenas for good.
+    fn keep(&mut self, slice: &Slice) {
+        let history = &mut self.history;
+        let shift = (history.records.len() as u32).wrapping_sub(slice.base);
+        history.runs.extend(slice.runs.iter().map(|run| Run {
+            start: run.start.wrapping_add(shift),
+            ..*run
+        }));
+        history.records.extend_from_slice(slice.records);
     }
 
     fn recycle(&mut self, pending: Option<Pending>) {
@@ -243,43 +288,30 @@ impl Builder {
         }
     }
 
-    fn inherit(&mut self, pending: &Pending) {
-        let shift = self.history.records.len() as u32;
-        let first = pending.runs.first().map_or(0, |run| run.start);
-        for run in &pending.runs {
-            self.history.runs.push(Run {
-                start: run.start - first + shift,
-                ..*run
-            });
-        }
-        self.history.records.extend_from_slice(&pending.records);
-    }
-
     fn set_aside(
         &mut self,
         who: (ProcessId, Function),
         index: i64,
         invoked: Moment,
         detail: Option<Box<Detail>>,
+        slice: &Slice,
     ) {
         let mut pending = self.spare.pop().unwrap_or_else(|| Pending {
             index,
             invoked,
             runs: Vec::new(),
             records: Vec::new(),
+            base: 0,
             detail: None,
         });
         pending.index = index;
         pending.invoked = invoked;
         pending.detail = detail;
+        pending.base = slice.base;
         pending.runs.clear();
-        pending
-            .runs
-            .extend(self.history.runs.drain(self.runs_mark..));
+        pending.runs.extend_from_slice(slice.runs);
         pending.records.clear();
-        pending
-            .records
-            .extend(self.history.records.drain(self.records_mark..));
+        pending.records.extend_from_slice(slice.records);
         if let Some(replaced) = self.pending.insert(who, pending) {
             self.abandoned.push((who.0, who.1, replaced));
         }
@@ -322,9 +354,12 @@ impl Builder {
 
     fn push_op(&mut self, mut op: Op, payload: Payload, detail: Option<Box<Detail>>) {
         let id = OpId(self.history.ops.len() as u32);
-        let error = detail.as_ref().and_then(|detail| detail.error.clone());
-        op.detail = self.push_detail(detail);
+        if let Some(detail) = detail {
+            self.history.details.push(*detail);
+            op.detail = self.history.details.len() as u32 - 1;
+        }
         let history = &mut self.history;
+        let error = || history.detail(&op).and_then(|detail| detail.error.clone());
         match payload {
             Payload::Samples(samples) => {
                 history
@@ -378,24 +413,13 @@ impl Builder {
                 });
             }
             Payload::Step { .. } => {
+                let error = error();
                 let failed = op.outcome == Outcome::Fail || error.is_some();
                 self.push_step(op.completed, payload, failed, error);
             }
             Payload::Config(_) | Payload::Json(_) | Payload::Data | Payload::None => {}
         }
         self.history.ops.push(op);
-    }
-
-    fn push_detail(&mut self, detail: Option<Box<Detail>>) -> u32 {
-        let noted = !self.corrupt.is_empty() || !self.sent_offsets.is_empty();
-        if detail.is_none() && !noted {
-            return NO_DETAIL;
-        }
-        let mut detail = detail.map_or_else(Detail::default, |detail| *detail);
-        detail.corrupt = mem::take(&mut self.corrupt);
-        detail.sent_offsets = mem::take(&mut self.sent_offsets);
-        self.history.details.push(detail);
-        self.history.details.len() as u32 - 1
     }
 
     /// The history ends here. Invocations still open become operations without a completion.
@@ -408,8 +432,12 @@ impl Builder {
         );
         open.sort_by_key(|(_, _, pending)| pending.invoked.seq);
         for (process, function, pending) in open {
-            self.begin_event();
-            self.inherit(&pending);
+            self.begin_op();
+            self.keep(&Slice {
+                runs: &pending.runs,
+                records: &pending.records,
+                base: pending.base,
+            });
             let op = Op {
                 index: pending.index,
                 invoked: pending.invoked,
@@ -417,7 +445,7 @@ impl Builder {
                 process,
                 outcome: Outcome::Open,
                 function,
-                runs: self.event_runs(),
+                runs: self.op_runs(),
                 detail: NO_DETAIL,
             };
             self.push_op(op, Payload::None, pending.detail);

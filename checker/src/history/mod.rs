@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`Op`], [`Run`] and [`Record`], then [`events`].
 
+mod batch;
 mod build;
 pub mod events;
 mod key;

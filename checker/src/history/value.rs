@@ -35,6 +35,11 @@ impl Value {
         (self.0 & 1 == 0).then_some((self.0 as i64) >> 1)
     }
 
+    /// The number within its [`Values`] table, where the value is neither inline nor null.
+    pub(crate) fn interned(self) -> Option<usize> {
+        (self.0 & 1 == 1 && !self.is_null()).then_some((self.0 >> 1) as usize)
+    }
+
     /// Whether this is [`Value::NULL`].
     #[must_use]
     pub fn is_null(self) -> bool {
@@ -72,6 +77,11 @@ impl Values {
         self.interned.push(json);
         self.codes.insert(text, code);
         Value(u64::from(code) << 1 | 1)
+    }
+
+    /// Everything that was interned, in order.
+    pub(crate) fn into_scalars(self) -> Vec<Json> {
+        self.interned
     }
 
     /// The value as JSON.

@@ -379,29 +379,51 @@ impl Clients {
         let partitions: Vec<u32> = (0..world.partitions.len() as u32).collect();
         for share in partitions.chunks(partitions.len().div_ceil(2)) {
             let mut client = self.fresh(true);
-            client.assigned = share.to_vec();
             client.positions.fill(0);
             let process = client.process;
-            self.clients.push(client);
-            let at = self.clients.len() - 1;
             recorder.drain_invoked(process)?;
-            recorder.assign(process, "invoke", share, false)?;
-            recorder.assign(process, "ok", share, false)?;
-            loop {
-                let records = self.poll(at, world);
-                let done = records.is_empty();
-                let mops = [MicroOp::Poll(Some(records))];
-                recorder.data(process, "invoke", "poll", &[MicroOp::Poll(None)])?;
-                recorder.data(process, "ok", "poll", &mops)?;
-                if done {
-                    break;
-                }
-            }
+            self.read_to_the_end(client, share, world, recorder)?;
             let range = |&number: &u32| (number, 0, world.partitions[number as usize].watermark);
             let ranges: Vec<_> = share.iter().map(range).collect();
             recorder.drained(process, &ranges)?;
         }
         Ok(())
+    }
+
+    /// What nobody has read yet is read.
+    pub fn catch_up(
+        &mut self,
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        let partitions: Vec<u32> = (0..world.partitions.len() as u32).collect();
+        let client = self.fresh(true);
+        self.read_to_the_end(client, &partitions, world, recorder)
+    }
+
+    fn read_to_the_end(
+        &mut self,
+        mut client: Client,
+        share: &[u32],
+        world: &mut World,
+        recorder: &mut Recorder<impl Write>,
+    ) -> io::Result<()> {
+        client.assigned = share.to_vec();
+        let process = client.process;
+        self.clients.push(client);
+        let at = self.clients.len() - 1;
+        recorder.assign(process, "invoke", share, false)?;
+        recorder.assign(process, "ok", share, false)?;
+        loop {
+            let records = self.poll(at, world);
+            let done = records.is_empty();
+            let mops = [MicroOp::Poll(Some(records))];
+            recorder.data(process, "invoke", "poll", &[MicroOp::Poll(None)])?;
+            recorder.data(process, "ok", "poll", &mops)?;
+            if done {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Histories of a correct cluster, out of a seed: what a good checker must never complain about.
+//! (Of a store of lists too: see [`lists`].)
 //!
 //! A small model of a replicated log with producers, consumers, transactions and a sampler. It does
 //! everything that a correct cluster may do to its clients: operations run at the same time, their
@@ -12,6 +13,7 @@
 //! plan gives the same bytes.
 
 mod clients;
+mod lists;
 mod partition;
 mod record;
 
@@ -24,11 +26,16 @@ use clients::Clients;
 use partition::Partition;
 use record::Recorder;
 
+use crate::Model;
+
 /// What to generate.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where all chance comes from.
     pub seed: u64,
+    /// Of logs, or of lists: then partitions are the keys in use at a time, and a batch is a
+    /// transaction.
+    pub model: Model,
     /// Client operations to run, about.
     pub operations: u64,
     /// Producers and consumers at work at any time.
@@ -55,6 +62,7 @@ impl Default for Plan {
     fn default() -> Plan {
         Plan {
             seed: 0,
+            model: Model::Kafka,
             operations: 1000,
             clients: 20,
             partitions: 6,
@@ -96,6 +104,9 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
         partitions: (0..plan.partitions.max(1)).map(Partition::new).collect(),
         brokers: 3,
     };
+    if plan.model == Model::ListAppend {
+        return lists::generate(plan, &mut world, out);
+    }
     let mut recorder = Recorder::new(out);
     recorder.config(plan)?;
     recorder.phase("main")?;
@@ -117,18 +128,19 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     for broker in 1..=world.brokers {
         recorder.sample(&world.partitions, broker, false)?;
     }
-    if plan.drains {
-        for phase in ["drain", "drain-again"] {
-            recorder.phase(phase)?;
-            clients.drain(&mut world, &mut recorder)?;
-            for broker in 1..=world.brokers {
-                recorder.sample(&world.partitions, broker, false)?;
-            }
+    if !plan.drains {
+        return clients.catch_up(&mut world, &mut recorder);
+    }
+    for phase in ["drain", "drain-again"] {
+        recorder.phase(phase)?;
+        clients.drain(&mut world, &mut recorder)?;
+        for broker in 1..=world.brokers {
+            recorder.sample(&world.partitions, broker, false)?;
         }
-        for partition in &world.partitions {
-            for broker in 1..=world.brokers {
-                recorder.audit(partition, broker)?;
-            }
+    }
+    for partition in &world.partitions {
+        for broker in 1..=world.brokers {
+            recorder.audit(partition, broker)?;
         }
     }
     Ok(())

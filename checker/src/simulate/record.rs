@@ -1,6 +1,6 @@
 //! Writes events as our recorder does: one line each, in real-time order.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use super::Plan;
@@ -37,7 +37,8 @@ impl<'w, W: Write> Recorder<'w, W> {
         }
     }
 
-    fn begin(&mut self, process: &str, kind: &str, f: &str) {
+    /// Begins an event, up to its value; the line to write it to.
+    pub fn begin(&mut self, process: impl Display, kind: &str, f: &str) -> &mut String {
         // Any growing clock will do; this one has no equal steps.
         self.time += 1_000 + (self.index * 7919) % 50_000;
         let (index, time) = (self.index, self.time);
@@ -46,6 +47,7 @@ impl<'w, W: Write> Recorder<'w, W> {
         self.put(format_args!(
             r#"{{"index":{index},"time":{time},"process":{process},"type":"{kind}","f":"{f}","value":"#
         ));
+        &mut self.line
     }
 
     fn put(&mut self, text: std::fmt::Arguments) {
@@ -54,7 +56,8 @@ impl<'w, W: Write> Recorder<'w, W> {
             .expect("writing to a string cannot fail");
     }
 
-    fn end(&mut self, beside: &str) -> io::Result<()> {
+    /// Ends it, with what stands beside its value.
+    pub fn end(&mut self, beside: &str) -> io::Result<()> {
         self.line.push_str(beside);
         self.line.push_str("}\n");
         self.out.write_all(self.line.as_bytes())
@@ -79,7 +82,7 @@ impl<'w, W: Write> Recorder<'w, W> {
 
     /// A send, poll or transaction.
     pub fn data(&mut self, process: u64, kind: &str, f: &str, mops: &[MicroOp]) -> io::Result<()> {
-        self.begin(&process.to_string(), kind, f);
+        self.begin(process, kind, f);
         self.line.push('[');
         for (at, mop) in mops.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
@@ -135,7 +138,7 @@ impl<'w, W: Write> Recorder<'w, W> {
         partitions: &[u32],
         seek: bool,
     ) -> io::Result<()> {
-        self.begin(&process.to_string(), kind, "assign");
+        self.begin(process, kind, "assign");
         let keys: Vec<String> = partitions
             .iter()
             .map(|number| format!("\"t-{number}\""))
@@ -150,14 +153,14 @@ impl<'w, W: Write> Recorder<'w, W> {
 
     /// A complete pass begins.
     pub fn drain_invoked(&mut self, process: u64) -> io::Result<()> {
-        self.begin(&process.to_string(), "invoke", "drain");
+        self.begin(process, "invoke", "drain");
         self.line.push_str("null");
         self.end("")
     }
 
     /// A complete pass ends.
     pub fn drained(&mut self, process: u64, ranges: &[(u32, i64, i64)]) -> io::Result<()> {
-        self.begin(&process.to_string(), "ok", "drain");
+        self.begin(process, "ok", "drain");
         let ranges: Vec<String> = ranges
             .iter()
             .map(|(p, from, to)| format!(r#""t-{p}":[{from},{to}]"#))

@@ -13,7 +13,6 @@ use super::profile::Bench;
 use super::sentence::Said;
 use super::{Conclusion, Counts, Criterion, Lag, Verdict, sentence, story, vacuity};
 use crate::analysis::facts::{Dialect, Facts};
-use crate::analysis::realtime_lag;
 use crate::analysis::{Evidence, Findings, Found, Kind};
 use crate::history::{Outcome, Process, RunKind};
 use crate::{History, Options};
@@ -71,7 +70,7 @@ pub fn conclude(
         allowed: list(findings.allowed(), listed),
         totals: totals(findings),
         counts,
-        worst_realtime_lag: lag(facts),
+        worst_realtime_lag: lag(facts, evidence),
         profile: bench.profile.name.to_owned(),
         clauses: findings
             .forbidden()
@@ -252,9 +251,8 @@ fn shortage(counts: &Counts, findings: &Findings) -> Option<String> {
     }
 }
 
-fn lag(facts: &Facts) -> Option<Lag> {
-    let worst = realtime_lag::worst(facts);
-    Some(worst.map_or(
+fn lag(facts: &Facts, evidence: &Evidence) -> Option<Lag> {
+    Some(evidence.worst_lag.as_ref().map_or(
         Lag {
             key: None,
             process: None,

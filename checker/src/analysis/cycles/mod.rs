@@ -12,6 +12,7 @@
 
 pub mod class;
 pub mod graph;
+pub mod points;
 pub mod scc;
 pub mod search;
 
@@ -26,6 +27,9 @@ use search::Cycle;
 
 /// Finds cycles, and the want of any edge.
 pub(super) fn find(facts: &Facts, ww_deps: bool, findings: &mut Findings) {
+    if !contradict(facts, ww_deps) && any_edge(facts) {
+        return;
+    }
     let graph = build(facts, ww_deps);
     if graph.edges() == 0 {
         findings.add_whole(Kind::EmptyTransactionGraph, 1, || {
@@ -36,6 +40,53 @@ pub(super) fn find(facts: &Facts, ww_deps: bool, findings: &mut Findings) {
     for cycle in search::search(&graph, class::FORWARD) {
         findings.add_whole(cycle.kind, 1, || detail(facts, &cycle));
     }
+}
+
+/// Whether there is any cycle.
+fn contradict(facts: &Facts, ww_deps: bool) -> bool {
+    let history = facts.history;
+    let nodes = facts.data_ops().map(|(id, _)| id.0);
+    points::contradict(history.ops(), true, nodes, |node, cursor| {
+        let op = history.op(OpId(node));
+        if op.outcome == Outcome::Open && !ww_deps {
+            return None;
+        }
+        let runs = history.runs(op);
+        while let Some(run) = runs.get(cursor.0 as usize) {
+            let key = facts.key(run.key);
+            let polled = run.kind == RunKind::Poll && op.outcome != Outcome::Open;
+            let sent = run.kind == RunKind::Send && ww_deps;
+            if polled || sent {
+                while let Some(number) = facts.message_at(run, cursor.1) {
+                    cursor.1 += 1;
+                    if number == NONE {
+                        continue;
+                    }
+                    let writer = match polled {
+                        true => key.messages[number as usize].writer(),
+                        false => neighbours(facts, run.key, number)
+                            .filter(|&(_, later)| later.0 == node)
+                            .map(|(earlier, _)| earlier),
+                    };
+                    if let Some(writer) = writer.filter(|writer| writer.0 != node) {
+                        return Some(writer.0);
+                    }
+                }
+            }
+            *cursor = (cursor.0 + 1, 0);
+        }
+        None
+    })
+}
+
+/// Whether real time alone relates two operations; nearly always.
+fn any_edge(facts: &Facts) -> bool {
+    let completed = facts.data_ops().filter(|(_, op)| op.outcome == Outcome::Ok);
+    let first = completed.map(|(_, op)| op.completed.seq).min();
+    let mut closed = facts
+        .data_ops()
+        .filter(|(_, op)| op.outcome != Outcome::Open);
+    first.is_some_and(|first| closed.any(|(_, op)| op.invoked.seq > first))
 }
 
 fn build(facts: &Facts, ww_deps: bool) -> Graph {

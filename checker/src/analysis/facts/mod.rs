@@ -189,6 +189,13 @@ impl<'h> Facts<'h> {
         self.history.records(run).iter().copied().zip(numbers)
     }
 
+    /// The number of the message at a place of a run; `None` behind its end.
+    #[must_use]
+    #[inline]
+    pub fn message_at(&self, run: &Run, place: u32) -> Option<u32> {
+        (place < run.len).then(|| self.message_of[(run.start + place) as usize])
+    }
+
     /// It ended ok; or nobody knows, but something that it sent was read by an ok poll.
     #[must_use]
     pub fn must_have_committed(&self, op: OpId) -> bool {

@@ -1,8 +1,8 @@
 //! Values of the operations that carry no messages: samples, passes, audits, faults, settings.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use crate::history::build::Builder;
+use crate::history::batch::Batch;
 use crate::history::events::{AuditRecord, Step};
 use crate::history::{KeyId, Value};
 
@@ -10,6 +10,7 @@ use super::micro_op::key;
 use super::scan::{Scan, Scanner, Within};
 
 /// One key's part of a `list-offsets` value.
+#[derive(Debug)]
 pub struct SampleValue {
     pub key: KeyId,
     pub log_start: Option<i64>,
@@ -21,6 +22,7 @@ pub struct SampleValue {
 }
 
 /// One key's part of an `audit` value.
+#[derive(Debug)]
 pub struct AuditValue {
     pub key: KeyId,
     pub broker: i64,
@@ -30,9 +32,9 @@ pub struct AuditValue {
 
 /// One member of an object whose names are keys.
 fn by_key(
-    builder: &mut Builder,
+    batch: &mut Batch,
     scanner: &mut Scanner,
-    mut member: impl FnMut(&mut Builder, &mut Scanner, KeyId) -> Scan<()>,
+    mut member: impl FnMut(&mut Batch, &mut Scanner, KeyId) -> Scan<()>,
 ) -> Scan<()> {
     if scanner.null()? {
         return Ok(());
@@ -42,10 +44,10 @@ fn by_key(
         return Ok(());
     }
     loop {
-        let key = key(builder, scanner)?;
+        let key = key(batch, scanner)?;
         scanner.expect(b':', "`:`")?;
-        if let Err(fault) = member(builder, scanner, key) {
-            return Err(fault).within(builder.history.keys.name(key));
+        if let Err(fault) = member(batch, scanner, key) {
+            return Err(fault).within(batch.keys.name(key));
         }
         if !scanner.more(b'}', "`,` or `}`")? {
             return Ok(());
@@ -54,47 +56,69 @@ fn by_key(
 }
 
 /// `{key: {"log-start", "lso", "high-watermark", "leader", "epoch", "asked"}}`.
-pub(super) fn samples(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<SampleValue>> {
+pub(super) fn samples(batch: &mut Batch, scanner: &mut Scanner) -> Scan<Vec<SampleValue>> {
     let mut samples = Vec::new();
-    by_key(builder, scanner, |_, scanner, key| {
+    by_key(batch, scanner, |_, scanner, key| {
         let start = scanner.clone();
-        let answer = scanner.json()?;
-        let Json::Object(answer) = answer else {
-            return if answer.is_null() {
-                Ok(())
-            } else {
-                start.fault("an object")
-            };
-        };
-        let field = |name: &str| integer_or_null(&answer, name, &start);
-        samples.push(SampleValue {
+        if scanner.null()? {
+            return Ok(());
+        }
+        if !scanner.eat(b'{') {
+            return start.fault("an object");
+        }
+        let mut sample = SampleValue {
             key,
-            log_start: field("log-start")?,
-            last_stable: field("lso")?,
-            high_watermark: field("high-watermark")?,
-            leader: field("leader")?,
-            epoch: field("epoch")?,
-            asked: field("asked")?,
-        });
+            log_start: None,
+            last_stable: None,
+            high_watermark: None,
+            leader: None,
+            epoch: None,
+            asked: None,
+        };
+        while !scanner.eat(b'}') {
+            sample_field(scanner, &mut sample)?;
+            if !scanner.more(b'}', "`,` or `}`")? {
+                break;
+            }
+        }
+        samples.push(sample);
         Ok(())
     })?;
     Ok(samples)
 }
 
-fn integer_or_null(answer: &Map<String, Json>, name: &str, start: &Scanner) -> Scan<Option<i64>> {
-    match answer.get(name) {
-        None | Some(Json::Null) => Ok(None),
-        Some(value) => match value.as_i64() {
-            Some(integer) => Ok(Some(integer)),
-            None => start.fault("an integer or null").within(name),
-        },
+fn sample_field(scanner: &mut Scanner, sample: &mut SampleValue) -> Scan<()> {
+    let name = scanner.raw_text()?.0;
+    scanner.expect(b':', "`:`")?;
+    let field = match name {
+        b"log-start" => &mut sample.log_start,
+        b"lso" => &mut sample.last_stable,
+        b"high-watermark" => &mut sample.high_watermark,
+        b"leader" => &mut sample.leader,
+        b"epoch" => &mut sample.epoch,
+        b"asked" => &mut sample.asked,
+        _ => return scanner.skip(),
+    };
+    match nullable(scanner) {
+        Ok(integer) => *field = integer,
+        Err(fault) => return Err(fault).within(&String::from_utf8_lossy(name)),
+    }
+    Ok(())
+}
+
+#[inline]
+fn nullable(scanner: &mut Scanner) -> Scan<Option<i64>> {
+    if scanner.null()? {
+        Ok(None)
+    } else {
+        scanner.integer().map(Some)
     }
 }
 
 /// `{key: [from, to]}`.
-pub(super) fn ranges(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<(KeyId, i64, i64)>> {
+pub(super) fn ranges(batch: &mut Batch, scanner: &mut Scanner) -> Scan<Vec<(KeyId, i64, i64)>> {
     let mut ranges = Vec::new();
-    by_key(builder, scanner, |_, scanner, key| {
+    by_key(batch, scanner, |_, scanner, key| {
         scanner.expect(b'[', "[from, to]")?;
         let from = scanner.integer().within("from")?;
         scanner.expect(b',', "`,`")?;
@@ -107,9 +131,9 @@ pub(super) fn ranges(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<(
 }
 
 /// `{key: {"broker", "high-watermark", "records": [[offset, epoch, v], ...]}}`.
-pub(super) fn audits(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<AuditValue>> {
+pub(super) fn audits(batch: &mut Batch, scanner: &mut Scanner) -> Scan<Vec<AuditValue>> {
     let mut audits = Vec::new();
-    by_key(builder, scanner, |builder, scanner, key| {
+    by_key(batch, scanner, |batch, scanner, key| {
         scanner.expect(
             b'{',
             "an object with `broker`, `high-watermark` and `records`",
@@ -127,7 +151,7 @@ pub(super) fn audits(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<A
             match name {
                 b"broker" => broker = Some(scanner.integer().within("broker")?),
                 b"high-watermark" => audit.high_watermark = integer(scanner, "high-watermark")?,
-                b"records" => audit_records(builder, scanner, &mut audit).within("records")?,
+                b"records" => audit_records(batch, scanner, &mut audit).within("records")?,
                 _ => scanner.skip()?,
             }
             if !scanner.more(b'}', "`,` or `}`")? {
@@ -145,20 +169,16 @@ pub(super) fn audits(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<A
 }
 
 fn integer(scanner: &mut Scanner, field: &str) -> Scan<Option<i64>> {
-    if scanner.null()? {
-        Ok(None)
-    } else {
-        scanner.integer().within(field).map(Some)
-    }
+    nullable(scanner).within(field)
 }
 
-fn audit_records(builder: &mut Builder, scanner: &mut Scanner, audit: &mut AuditValue) -> Scan<()> {
+fn audit_records(batch: &mut Batch, scanner: &mut Scanner, audit: &mut AuditValue) -> Scan<()> {
     scanner.expect(b'[', "a list of [offset, epoch, value]")?;
     if scanner.eat(b']') {
         return Ok(());
     }
     loop {
-        let record = audit_record(builder, scanner).within_item(audit.records.len())?;
+        let record = audit_record(batch, scanner).within_item(audit.records.len())?;
         audit.records.push(record);
         if !scanner.more(b']', "`,` or `]`")? {
             return Ok(());
@@ -166,17 +186,24 @@ fn audit_records(builder: &mut Builder, scanner: &mut Scanner, audit: &mut Audit
     }
 }
 
-fn audit_record(builder: &mut Builder, scanner: &mut Scanner) -> Scan<AuditRecord> {
+fn audit_record(batch: &mut Batch, scanner: &mut Scanner) -> Scan<AuditRecord> {
+    if let Some((offset, epoch, value)) = scanner.triple() {
+        return Ok(AuditRecord {
+            offset,
+            epoch,
+            value,
+        });
+    }
     scanner.expect(b'[', "[offset, epoch, value]")?;
     let offset = scanner.integer().within("offset")?;
     scanner.expect(b',', "`,`")?;
     let epoch = integer(scanner, "epoch")?.unwrap_or(-1);
     scanner.expect(b',', "`,`")?;
     let value = match scanner.try_integer() {
-        Some(integer) => builder.history.values.integer(integer),
+        Some(integer) => batch.values.integer(integer),
         None => match scanner.scalar()? {
             Json::Null => Value::NULL,
-            scalar => builder.history.values.scalar(scalar),
+            scalar => batch.values.scalar(scalar),
         },
     };
     while scanner.more(b']', "`,` or `]`")? {
@@ -212,7 +239,7 @@ pub(super) fn nemesis_step(value: &Json) -> Option<(String, String, Step)> {
 pub type GroupValue = (String, Vec<(KeyId, Option<i64>)>);
 
 /// `{"group": g, "offsets": {key: offset}}`.
-pub(super) fn group_offsets(builder: &mut Builder, value: &Json) -> Option<GroupValue> {
+pub(super) fn group_offsets(batch: &mut Batch, value: &Json) -> Option<GroupValue> {
     let group = value.get("group")?;
     let group = group
         .as_str()
@@ -220,7 +247,7 @@ pub(super) fn group_offsets(builder: &mut Builder, value: &Json) -> Option<Group
     let offsets = value.get("offsets")?.as_object()?;
     let offsets = offsets
         .iter()
-        .map(|(name, offset)| (builder.history.keys.intern(name), offset.as_i64()))
+        .map(|(name, offset)| (batch.keys.intern(name), offset.as_i64()))
         .collect();
     Some((group, offsets))
 }

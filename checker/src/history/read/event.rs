@@ -5,24 +5,33 @@
 
 use serde_json::Value as Json;
 
-use crate::history::build::{Builder, EventType, Head, Payload};
+use crate::history::batch::{Batch, EventType, Head, NO_ERROR, Payload};
 use crate::history::{Detail, Function, Process};
 
 use super::control;
 use super::micro_op;
 use super::scan::{Scan, Scanner, Within};
 
-/// Reads one line into the builder.
-pub(super) fn event(builder: &mut Builder, line: &[u8]) -> Scan<()> {
+/// Reads one line into the batch.
+pub(super) fn event(batch: &mut Batch, line: &[u8]) -> Scan<()> {
     let mut scanner = Scanner::new(line);
     let mut fields = Fields::default();
-    builder.begin_event();
-    scanner.expect(b'{', "an object: one event a line")?;
-    if !scanner.eat(b'}') {
+    batch.begin_event();
+    let usual = usual_head(&mut scanner, &mut fields);
+    if usual {
+        value_field(batch, &mut scanner, &mut fields)?;
+    } else {
+        scanner.expect(b'{', "an object: one event a line")?;
+    }
+    let done = match usual {
+        true => !scanner.more(b'}', "`,` or `}`")?,
+        false => scanner.eat(b'}'),
+    };
+    if !done {
         loop {
             let name = scanner.raw_text()?.0;
             scanner.expect(b':', "`:`")?;
-            field(builder, &mut scanner, &mut fields, name)?;
+            field(batch, &mut scanner, &mut fields, name)?;
             if !scanner.more(b'}', "`,` or `}`")? {
                 break;
             }
@@ -31,7 +40,43 @@ pub(super) fn event(builder: &mut Builder, line: &[u8]) -> Scan<()> {
     if scanner.peek().is_some() {
         return scanner.fault("the end of the line: one event a line");
     }
-    finish(builder, &scanner, fields)
+    finish(batch, &scanner, fields)
+}
+
+/// The fields before the value, if they stand exactly as our own recorder writes them; the scanner
+/// is at the value then, and where it was otherwise.
+fn usual_head<'a>(scanner: &mut Scanner<'a>, fields: &mut Fields<'a>) -> bool {
+    let before = scanner.clone();
+    if usual_fields(scanner, fields).is_some() {
+        return true;
+    }
+    *scanner = before;
+    *fields = Fields::default();
+    false
+}
+
+fn usual_fields<'a>(scanner: &mut Scanner<'a>, fields: &mut Fields<'a>) -> Option<()> {
+    let text = |found: bool| found.then_some(());
+    text(scanner.eat_exact(b"{\"index\":"))?;
+    fields.index = Some(scanner.digits()?);
+    text(scanner.eat_exact(b",\"time\":"))?;
+    fields.time = Some(scanner.digits()?);
+    text(scanner.eat_exact(b",\"process\":"))?;
+    fields.process = Some(Process::Client(scanner.digits()?));
+    text(scanner.eat_exact(b",\"type\":"))?;
+    fields.kind = Some(event_type(scanner).ok()?);
+    text(scanner.eat_exact(b",\"f\":"))?;
+    fields.function = Some(function(scanner).ok()?);
+    text(scanner.eat_exact(b",\"value\":"))
+}
+
+/// Few errors are distinct, so each is parsed once.
+fn error(batch: &mut Batch, scanner: &mut Scanner) -> Scan<u32> {
+    scanner.peek();
+    let before = scanner.clone();
+    scanner.skip()?;
+    let text = scanner.since(&before);
+    batch.error(text, || before.clone().json())
 }
 
 #[derive(Default)]
@@ -43,6 +88,8 @@ struct Fields<'a> {
     function: Option<(Function, &'a [u8])>,
     value_at: Option<usize>,
     payload: Option<Payload>,
+    /// What stands at `error`, and its number.
+    error: Option<u32>,
     detail: Option<Box<Detail>>,
 }
 
@@ -53,7 +100,7 @@ impl Fields<'_> {
 }
 
 fn field<'a>(
-    builder: &mut Builder,
+    batch: &mut Batch,
     scanner: &mut Scanner<'a>,
     fields: &mut Fields<'a>,
     name: &[u8],
@@ -64,15 +111,12 @@ fn field<'a>(
         b"process" => fields.process = Some(process(scanner).within("process")?),
         b"type" => fields.kind = Some(event_type(scanner).within("type")?),
         b"f" => fields.function = Some(function(scanner).within("f")?),
-        b"value" => return value_field(builder, scanner, fields),
+        b"value" => return value_field(batch, scanner, fields),
         b"error" => {
-            let error = scanner.json().within("error")?;
-            if !error.is_null() {
-                fields.detail().error = Some(error);
-            }
+            fields.error = Some(error(batch, scanner).within("error")?);
         }
         b"rebalance-log" => {
-            let keys = micro_op::rebalance_log(builder, scanner).within("rebalance-log")?;
+            let keys = micro_op::rebalance_log(batch, scanner).within("rebalance-log")?;
             if !keys.is_empty() {
                 fields.detail().rebalanced = keys;
             }
@@ -149,6 +193,12 @@ fn process(scanner: &mut Scanner) -> Scan<Process> {
 }
 
 fn event_type(scanner: &mut Scanner) -> Scan<EventType> {
+    if scanner.eat_exact(b"\"invoke\"") {
+        return Ok(EventType::Invoke);
+    }
+    if scanner.eat_exact(b"\"ok\"") {
+        return Ok(EventType::Ok);
+    }
     let before = scanner.clone();
     match scanner.raw_text()?.0 {
         b"invoke" => Ok(EventType::Invoke),
@@ -180,11 +230,11 @@ fn function<'a>(scanner: &mut Scanner<'a>) -> Scan<(Function, &'a [u8])> {
     Ok((function, name))
 }
 
-fn value_field(builder: &mut Builder, scanner: &mut Scanner, fields: &mut Fields) -> Scan<()> {
+fn value_field(batch: &mut Batch, scanner: &mut Scanner, fields: &mut Fields) -> Scan<()> {
     match (fields.kind, fields.function, fields.process) {
         (Some(kind), Some((function, _)), Some(process)) => {
             let function = effective_function(function, process);
-            let payload = value(builder, scanner, kind, function).within("value")?;
+            let payload = value(batch, scanner, kind, function).within("value")?;
             fields.payload = Some(payload);
         }
         _ => {
@@ -205,7 +255,7 @@ fn effective_function(function: Function, process: Process) -> Function {
 }
 
 fn value(
-    builder: &mut Builder,
+    batch: &mut Batch,
     scanner: &mut Scanner,
     kind: EventType,
     function: Function,
@@ -216,24 +266,24 @@ fn value(
     let invoked = kind == EventType::Invoke;
     match function {
         Function::Send | Function::Poll | Function::Txn => {
-            micro_op::micro_ops(builder, scanner)?;
+            micro_op::micro_ops(batch, scanner)?;
             Ok(Payload::Data)
         }
         Function::Assign | Function::Subscribe => {
-            micro_op::assigned_keys(builder, scanner)?;
+            micro_op::assigned_keys(batch, scanner)?;
             Ok(Payload::Data)
         }
         Function::ListOffsets if !invoked => {
             if kind != EventType::Ok && scanner.peek() != Some(b'{') {
                 return scanner.skip().map(|()| Payload::None);
             }
-            control::samples(builder, scanner).map(Payload::Samples)
+            control::samples(batch, scanner).map(Payload::Samples)
         }
         Function::Drain if kind == EventType::Ok => {
-            control::ranges(builder, scanner).map(Payload::Ranges)
+            control::ranges(batch, scanner).map(Payload::Ranges)
         }
         Function::Audit if kind == EventType::Ok => {
-            control::audits(builder, scanner).map(Payload::Audits)
+            control::audits(batch, scanner).map(Payload::Audits)
         }
         Function::Config
         | Function::Phase
@@ -248,7 +298,7 @@ fn value(
     }
 }
 
-fn finish(builder: &mut Builder, scanner: &Scanner, mut fields: Fields) -> Scan<()> {
+fn finish(batch: &mut Batch, scanner: &Scanner, mut fields: Fields) -> Scan<()> {
     let Some(kind) = fields.kind else {
         return scanner
             .fault("\"invoke\", \"ok\", \"fail\" or \"info\"")
@@ -261,10 +311,10 @@ fn finish(builder: &mut Builder, scanner: &Scanner, mut fields: Fields) -> Scan<
     let function = effective_function(function, process);
     if let Some(at) = fields.value_at {
         let mut again = scanner.moved_to(at);
-        fields.payload = Some(value(builder, &mut again, kind, function).within("value")?);
+        fields.payload = Some(value(batch, &mut again, kind, function).within("value")?);
     }
     if function == Function::Other {
-        builder.count_unknown(&String::from_utf8_lossy(name));
+        batch.count_unknown(&String::from_utf8_lossy(name));
     }
     let head = Head {
         index: fields.index,
@@ -275,15 +325,16 @@ fn finish(builder: &mut Builder, scanner: &Scanner, mut fields: Fields) -> Scan<
     };
     let mut payload = fields.payload.unwrap_or(Payload::None);
     if let Payload::Json(json) = &payload {
-        payload = control_payload(builder, scanner, function, kind, json)?;
+        payload = control_payload(batch, scanner, function, kind, json)?;
     }
-    builder.finish_event(head, payload, fields.detail);
+    let error = fields.error.unwrap_or(NO_ERROR);
+    batch.finish_event(head, payload, error, fields.detail);
     Ok(())
 }
 
 /// The operations whose value is small and read as a tree first.
 fn control_payload(
-    builder: &mut Builder,
+    batch: &mut Batch,
     scanner: &Scanner,
     function: Function,
     kind: EventType,
@@ -311,7 +362,7 @@ fn control_payload(
                 .within("value"),
         },
         _ if kind == EventType::Invoke => Ok(Payload::None),
-        _ => match control::group_offsets(builder, json) {
+        _ => match control::group_offsets(batch, json) {
             Some((group, offsets)) => Ok(Payload::Offsets { group, offsets }),
             None if kind != EventType::Ok => Ok(Payload::None),
             None => scanner

@@ -1,22 +1,22 @@
 //! Micro-ops: the value of `send`, `poll` and `txn`, and the keys of `assign` and `subscribe`.
 //!
-//! Everything here appends to the arenas of the [`Builder`]; neighbouring sends to one key share
+//! Everything here appends to the arenas of the [`Batch`]; neighbouring sends to one key share
 //! one run. What stands there is checked field by field: nothing is guessed.
 
-use crate::history::build::Builder;
+use crate::history::batch::Batch;
 use crate::history::{KeyId, Record, RunKind, Value};
 
 use super::scan::{Scan, Scanner, Within};
 
 /// A list of micro-ops.
-pub(super) fn micro_ops(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
+pub(super) fn micro_ops(batch: &mut Batch, scanner: &mut Scanner) -> Scan<()> {
     scanner.expect(b'[', "a list of micro-ops")?;
     if scanner.eat(b']') {
         return Ok(());
     }
     let mut index = 0;
     loop {
-        micro_op(builder, scanner, index).within_item(index as usize)?;
+        micro_op(batch, scanner, index).within_item(index as usize)?;
         if !scanner.more(b']', "`,` or `]`")? {
             return Ok(());
         }
@@ -24,15 +24,18 @@ pub(super) fn micro_ops(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()
     }
 }
 
-fn micro_op(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
+fn micro_op(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
     scanner.expect(b'[', "a micro-op such as [\"send\", key, value]")?;
     let before = scanner.clone();
+    if scanner.eat_exact(b"\"send\"") {
+        return send(batch, scanner, index);
+    }
     match scanner.raw_text()?.0 {
-        b"send" => send(builder, scanner, index),
-        b"poll" => poll(builder, scanner, index),
-        b"append" => append(builder, scanner, index),
-        b"r" => read(builder, scanner, index),
-        b"offsets" => sent_offsets(builder, scanner),
+        b"send" => send(batch, scanner, index),
+        b"poll" => poll(batch, scanner, index),
+        b"append" => append(batch, scanner, index),
+        b"r" => read(batch, scanner, index),
+        b"offsets" => sent_offsets(batch, scanner),
         _ => before.fault("\"send\", \"poll\", \"offsets\", \"append\" or \"r\""),
     }
 }
@@ -46,13 +49,30 @@ fn close(scanner: &mut Scanner) -> Scan<()> {
 }
 
 /// A key: a string or an integer; `7` and `"7"` are one key.
-pub(super) fn key(builder: &mut Builder, scanner: &mut Scanner) -> Scan<KeyId> {
+#[inline]
+pub(super) fn key(batch: &mut Batch, scanner: &mut Scanner) -> Scan<KeyId> {
     if scanner.peek() == Some(b'"') {
-        let text = scanner.text()?;
-        return Ok(builder.history.keys.intern(&text));
+        let before = scanner.clone();
+        let raw = scanner.raw_text()?.0;
+        if let Some(key) = batch.known_key(raw) {
+            return Ok(key);
+        }
+        *scanner = before;
+        let name = scanner.text()?;
+        return Ok(batch.intern_key(raw, &name));
     }
+    let before = scanner.clone();
     match scanner.try_integer() {
-        Some(integer) => Ok(builder.history.keys.intern(&integer.to_string())),
+        // Written without a sign, an integer's bytes are its name.
+        Some(0..) if scanner.since(&before)[0] != b'-' => {
+            let text = scanner.since(&before);
+            if let Some(key) = batch.known_key(text) {
+                return Ok(key);
+            }
+            let name = String::from_utf8_lossy(text).into_owned();
+            Ok(batch.intern_key(text, &name))
+        }
+        Some(integer) => Ok(batch.keys.intern(&integer.to_string())),
         None => scanner.fault("a key: a string or an integer"),
     }
 }
@@ -69,36 +89,38 @@ fn offset(scanner: &mut Scanner) -> Scan<i64> {
     }
 }
 
-fn value(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Value> {
+fn value(batch: &mut Batch, scanner: &mut Scanner) -> Scan<Value> {
     match scanner.try_integer() {
-        Some(integer) => Ok(builder.history.values.integer(integer)),
-        None => Ok(builder.history.values.scalar(scanner.scalar()?)),
+        Some(integer) => Ok(batch.values.integer(integer)),
+        None => Ok(batch.values.scalar(scanner.scalar()?)),
     }
 }
 
 /// `["send", key, v]` or `["send", key, [offset, v]]`.
-fn send(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
+fn send(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
     comma(scanner)?;
-    let key = key(builder, scanner).within("key")?;
+    let key = key(batch, scanner).within("key")?;
     comma(scanner)?;
-    let record = if scanner.eat(b'[') {
+    let record = if let Some((offset, value)) = scanner.pair() {
+        Record { offset, value }
+    } else if scanner.eat(b'[') {
         let offset = offset(scanner).within("offset")?;
         comma(scanner)?;
-        let value = value(builder, scanner).within("value")?;
+        let value = value(batch, scanner).within("value")?;
         close(scanner)?;
         Record { offset, value }
     } else {
         Record {
             offset: Record::NO_OFFSET,
-            value: value(builder, scanner).within("value")?,
+            value: value(batch, scanner).within("value")?,
         }
     };
-    builder.push_send(key, index, record);
+    batch.push_send(key, index, record);
     close(scanner)
 }
 
 /// `["poll"]`, `["poll", null]` or `["poll", {key: [[offset, v], ...], ...}]`.
-fn poll(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
+fn poll(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
     if scanner.eat(b']') {
         return Ok(());
     }
@@ -111,10 +133,10 @@ fn poll(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
         return close(scanner);
     }
     loop {
-        let key = key(builder, scanner)?;
+        let key = key(batch, scanner)?;
         scanner.expect(b':', "`:`")?;
-        records(builder, scanner, key, index)
-            .map_err(|fault| (builder.history.keys.name(key).to_owned(), fault))
+        records(batch, scanner, key, index)
+            .map_err(|fault| (batch.keys.name(key).to_owned(), fault))
             .or_else(|(name, fault)| Err(fault).within(&name))?;
         if !scanner.more(b'}', "`,` or `}`")? {
             return close(scanner);
@@ -122,34 +144,38 @@ fn poll(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
     }
 }
 
-fn records(builder: &mut Builder, scanner: &mut Scanner, key: KeyId, micro_op: u32) -> Scan<()> {
-    let start = builder.history.records.len();
+fn records(batch: &mut Batch, scanner: &mut Scanner, key: KeyId, micro_op: u32) -> Scan<()> {
+    let start = batch.records.len();
     scanner.expect(b'[', "a list of [offset, value] pairs")?;
     if !scanner.eat(b']') {
         loop {
-            let index = builder.history.records.len() - start;
-            record(builder, scanner).within_item(index)?;
+            if let Some((offset, value)) = scanner.pair() {
+                batch.records.push(Record { offset, value });
+            } else {
+                let index = batch.records.len() - start;
+                record(batch, scanner).within_item(index)?;
+            }
             if !scanner.more(b']', "`,` or `]`")? {
                 break;
             }
         }
     }
-    builder.push_run(RunKind::Poll, key, micro_op, start);
+    batch.push_run(RunKind::Poll, key, micro_op, start);
     Ok(())
 }
 
 /// `[offset, v]`, or `[offset, null, {"corrupt": why}]`.
-fn record(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
+fn record(batch: &mut Batch, scanner: &mut Scanner) -> Scan<()> {
     scanner.expect(b'[', "an [offset, value] pair")?;
     let offset = offset(scanner).within("offset")?;
     comma(scanner)?;
-    let value = value(builder, scanner).within("value")?;
-    builder.history.records.push(Record { offset, value });
+    let value = value(batch, scanner).within("value")?;
+    batch.records.push(Record { offset, value });
     if scanner.more(b']', "`,` or `]`")? {
         let remark = scanner.json()?;
         if let Some(why) = remark.get("corrupt") {
             let why = why.as_str().map_or_else(|| why.to_string(), str::to_owned);
-            builder.note_corrupt(why);
+            batch.note_corrupt(why);
         }
         close(scanner)?;
     }
@@ -157,35 +183,35 @@ fn record(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
 }
 
 /// list-append: `["append", key, v]`.
-fn append(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
+fn append(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
     comma(scanner)?;
-    let key = key(builder, scanner).within("key")?;
+    let key = key(batch, scanner).within("key")?;
     comma(scanner)?;
-    let value = value(builder, scanner).within("value")?;
-    let start = builder.history.records.len();
-    builder.history.records.push(Record {
+    let value = value(batch, scanner).within("value")?;
+    let start = batch.records.len();
+    batch.records.push(Record {
         offset: Record::NO_OFFSET,
         value,
     });
-    builder.push_run(RunKind::Append, key, index, start);
+    batch.push_run(RunKind::Append, key, index, start);
     close(scanner)
 }
 
 /// list-append: `["r", key, [v, ...]]`, or null where the result is not known.
-fn read(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
+fn read(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
     comma(scanner)?;
-    let key = key(builder, scanner).within("key")?;
+    let key = key(batch, scanner).within("key")?;
     comma(scanner)?;
-    let start = builder.history.records.len();
+    let start = batch.records.len();
     if scanner.null()? {
-        builder.push_run(RunKind::ReadUnknown, key, index, start);
+        batch.push_run(RunKind::ReadUnknown, key, index, start);
         return close(scanner);
     }
     scanner.expect(b'[', "a list of elements, or null")?;
     if !scanner.eat(b']') {
         loop {
-            let value = value(builder, scanner)?;
-            builder.history.records.push(Record {
+            let value = value(batch, scanner)?;
+            batch.records.push(Record {
                 offset: Record::NO_OFFSET,
                 value,
             });
@@ -194,12 +220,12 @@ fn read(builder: &mut Builder, scanner: &mut Scanner, index: u32) -> Scan<()> {
             }
         }
     }
-    builder.push_run(RunKind::Read, key, index, start);
+    batch.push_run(RunKind::Read, key, index, start);
     close(scanner)
 }
 
 /// `["offsets", group, {key: offset}]`: offsets sent to the transaction.
-fn sent_offsets(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
+fn sent_offsets(batch: &mut Batch, scanner: &mut Scanner) -> Scan<()> {
     comma(scanner)?;
     let group = scanner.text().within("group")?.into_owned();
     comma(scanner)?;
@@ -207,7 +233,7 @@ fn sent_offsets(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
     scanner.expect(b'{', "an object of offsets by key")?;
     if !scanner.eat(b'}') {
         loop {
-            let key = key(builder, scanner)?;
+            let key = key(batch, scanner)?;
             scanner.expect(b':', "`:`")?;
             offsets.push((key, scanner.integer().within("offset")?));
             if !scanner.more(b'}', "`,` or `}`")? {
@@ -215,21 +241,21 @@ fn sent_offsets(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
             }
         }
     }
-    builder.note_sent_offsets(group, offsets);
+    batch.note_sent_offsets(group, offsets);
     close(scanner)
 }
 
 /// The value of `assign` and `subscribe`: a list of keys.
-pub(super) fn assigned_keys(builder: &mut Builder, scanner: &mut Scanner) -> Scan<()> {
+pub(super) fn assigned_keys(batch: &mut Batch, scanner: &mut Scanner) -> Scan<()> {
     scanner.expect(b'[', "a list of keys")?;
     if scanner.eat(b']') {
         return Ok(());
     }
     let mut index = 0;
     loop {
-        let key = key(builder, scanner).within_item(index as usize)?;
-        let start = builder.history.records.len();
-        builder.push_run(RunKind::Assign, key, index, start);
+        let key = key(batch, scanner).within_item(index as usize)?;
+        let start = batch.records.len();
+        batch.push_run(RunKind::Assign, key, index, start);
         if !scanner.more(b']', "`,` or `]`")? {
             return Ok(());
         }
@@ -238,7 +264,7 @@ pub(super) fn assigned_keys(builder: &mut Builder, scanner: &mut Scanner) -> Sca
 }
 
 /// `[{"keys": [...]}, ...]` beside a value.
-pub(super) fn rebalance_log(builder: &mut Builder, scanner: &mut Scanner) -> Scan<Vec<KeyId>> {
+pub(super) fn rebalance_log(batch: &mut Batch, scanner: &mut Scanner) -> Scan<Vec<KeyId>> {
     let mut keys = Vec::new();
     if scanner.null()? {
         return Ok(keys);
@@ -254,7 +280,7 @@ pub(super) fn rebalance_log(builder: &mut Builder, scanner: &mut Scanner) -> Sca
         let name = name
             .as_str()
             .map_or_else(|| name.to_string(), str::to_owned);
-        keys.push(builder.history.keys.intern(&name));
+        keys.push(batch.keys.intern(&name));
     }
     if log.is_array() {
         Ok(keys)

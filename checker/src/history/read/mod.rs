@@ -1,16 +1,18 @@
 //! Reads `history.jsonl`, line by line, into a [`History`].
 //!
-//! Streams: one line is in memory at a time, and the history itself. A last line that was cut off
+//! Streams: a few pieces of the file are in memory at a time, and the history itself; the pieces are
+//! parsed on all cores. A last line that was cut off
 //! in the middle (the run was killed) is left out, and [`History::truncated`] says so; any other
 //! line that is not what history.md says is an error with its place.
 
 mod control;
 mod event;
 mod micro_op;
+mod pieces;
 mod scan;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use control::{AuditValue, SampleValue};
@@ -18,13 +20,11 @@ pub(crate) use control::{AuditValue, SampleValue};
 use super::History;
 use super::build::Builder;
 use crate::CheckError;
+use pieces::{LINE_BYTES_MAX, Piece, Pieces};
 use scan::Fault;
 
 /// Name of a history in a run's folder.
 pub const HISTORY_FILE: &str = "history.jsonl";
-
-/// A longer line is no event: reading it must not fill the memory.
-const LINE_BYTES_MAX: u64 = 512 << 20;
 
 /// Reads a history file, the history of a run's folder, or standard input (`-`).
 ///
@@ -32,18 +32,20 @@ const LINE_BYTES_MAX: u64 = 512 << 20;
 /// [`CheckError`] names the file, and where the content is at fault its line, column and field.
 pub fn read_path(path: &Path) -> Result<History, CheckError> {
     if path == Path::new("-") {
-        return read_from(io::stdin().lock(), "-");
+        return read_parallel(io::stdin(), "-");
     }
     let file = history_file(path)?;
-    let unreadable = |source| CheckError::Unreadable {
+    let opened = File::open(&file).map_err(|source| CheckError::Unreadable {
         path: file.clone(),
         source,
-    };
-    let opened = File::open(&file).map_err(unreadable)?;
-    read_from(
-        BufReader::with_capacity(1 << 18, opened),
-        &file.display().to_string(),
-    )
+    })?;
+    read_parallel(opened, &file.display().to_string())
+}
+
+fn read_parallel(reader: impl Read, name: &str) -> Result<History, CheckError> {
+    let mut assembly = Assembly::new(name);
+    let read = Pieces::new(reader).each_parallel(|piece| assembly.take(piece));
+    assembly.finish(read)
 }
 
 /// The history of a run's folder, or the path itself where it is a file.
@@ -65,50 +67,69 @@ fn history_file(path: &Path) -> Result<PathBuf, CheckError> {
 ///
 /// # Errors
 /// As [`read_path`].
-pub fn read_from(mut reader: impl BufRead, name: &str) -> Result<History, CheckError> {
-    let mut builder = Builder::default();
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        let read = reader
-            .by_ref()
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-            .map_err(|source| CheckError::Unreadable {
-                path: name.into(),
-                source,
-            })?;
-        if read == 0 {
-            break;
-        }
-        number += 1;
-        let whole = line.last() == Some(&b'\n');
-        let content = line.trim_ascii();
-        if content.is_empty() {
-            continue;
-        }
-        let place = Place {
-            file: name,
-            line: number,
-        };
-        if read as u64 == LINE_BYTES_MAX && !whole {
-            return Err(place.too_large("bytes in one line", LINE_BYTES_MAX));
-        }
-        if builder.is_full() {
-            return Err(place.too_large("events, micro-ops or records", u64::from(u32::MAX)));
-        }
-        if let Err(fault) = event::event(&mut builder, content) {
-            let cut_off = fault.at >= content.len() || content.iter().all(|&byte| byte == 0);
-            if !whole && cut_off {
-                builder.abandon_event();
-                builder.history.truncated = true;
-                break;
-            }
-            return Err(place.malformed(&line, *fault));
+pub fn read_from(reader: impl Read, name: &str) -> Result<History, CheckError> {
+    let mut assembly = Assembly::new(name);
+    let read = Pieces::new(reader).each(|piece| assembly.take(piece));
+    assembly.finish(read)
+}
+
+/// The history so far, and what ended it.
+struct Assembly<'a> {
+    name: &'a str,
+    builder: Builder,
+    lines: u64,
+    error: Option<CheckError>,
+}
+
+impl<'a> Assembly<'a> {
+    fn new(name: &'a str) -> Assembly<'a> {
+        Assembly {
+            name,
+            builder: Builder::default(),
+            lines: 0,
+            error: None,
         }
     }
-    Ok(builder.finish())
+
+    /// Takes the next piece; `false` if nothing after it counts.
+    fn take(&mut self, piece: &mut Piece) -> bool {
+        let place = |line: u64| Place {
+            file: self.name,
+            line,
+        };
+        if !self.builder.has_room_for(&piece.batch) {
+            let place = place(self.lines + 1);
+            self.error = Some(place.too_large("events, micro-ops or records", u64::from(u32::MAX)));
+            return false;
+        }
+        self.builder.absorb(&mut piece.batch);
+        let Some(stop) = piece.stop.take() else {
+            self.lines += piece.lines;
+            return true;
+        };
+        let place = place(self.lines + stop.line);
+        let content = stop.text.trim_ascii();
+        let cut_off = stop.fault.at >= content.len() || content.iter().all(|&byte| byte == 0);
+        if stop.text.len() >= LINE_BYTES_MAX && !stop.whole {
+            self.error = Some(place.too_large("bytes in one line", LINE_BYTES_MAX as u64));
+        } else if !stop.whole && cut_off {
+            self.builder.history.truncated = true;
+        } else {
+            self.error = Some(place.malformed(&stop.text, *stop.fault));
+        }
+        false
+    }
+
+    fn finish(self, read: io::Result<()>) -> Result<History, CheckError> {
+        read.map_err(|source| CheckError::Unreadable {
+            path: self.name.into(),
+            source,
+        })?;
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.builder.finish()),
+        }
+    }
 }
 
 struct Place<'a> {

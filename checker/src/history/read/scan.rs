@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
+use crate::history::Value;
+
 /// Nesting deeper than this is refused: no history needs it, and recursion must be bounded.
 pub const DEPTH_MAX: usize = 64;
 
@@ -123,6 +125,78 @@ impl<'a> Scanner<'a> {
         } else {
             self.fault(expected)
         }
+    }
+
+    /// Takes exactly these bytes if they are next, with no white space before them.
+    #[inline]
+    pub fn eat_exact<const N: usize>(&mut self, text: &[u8; N]) -> bool {
+        let rest = self.line.get(self.at..).and_then(<[u8]>::first_chunk::<N>);
+        let found = rest == Some(text);
+        if found {
+            self.at += N;
+        }
+        found
+    }
+
+    /// What stands between another position and this one.
+    #[must_use]
+    pub fn since(&self, before: &Scanner) -> &'a [u8] {
+        &self.line[before.at..self.at]
+    }
+
+    /// A plain integer that is not negative, with no white space before it; `None` (and no
+    /// movement) for anything else, which may still be a good integer.
+    #[inline]
+    pub fn digits(&mut self) -> Option<i64> {
+        let (integer, at) = self.digits_at(self.at)?;
+        self.at = at;
+        Some(integer)
+    }
+
+    #[inline]
+    fn digits_at(&self, start: usize) -> Option<(i64, usize)> {
+        let mut at = start;
+        let mut integer = 0i64;
+        while let Some(digit) = self.line.get(at).map(|byte| byte.wrapping_sub(b'0'))
+            && digit <= 9
+        {
+            // Eighteen digits cannot overflow; more are refused below.
+            integer = integer.wrapping_mul(10).wrapping_add(i64::from(digit));
+            at += 1;
+        }
+        let length = at - start;
+        let leading_zero = length > 1 && self.line[start] == b'0';
+        let fraction = matches!(self.line.get(at), Some(b'.' | b'e' | b'E'));
+        let plain = (1..=18).contains(&length) && !leading_zero && !fraction;
+        plain.then_some((integer, at))
+    }
+
+    /// `[offset,value]` of two plain integers without white space: what nearly every record looks
+    /// like. `None` (and no movement) for anything else, which may still be a good record.
+    #[inline]
+    pub fn pair(&mut self) -> Option<(i64, Value)> {
+        let at = self.at_byte(self.at, b'[')?;
+        let (offset, at) = self.digits_at(at)?;
+        let (value, at) = self.digits_at(self.at_byte(at, b',')?)?;
+        self.at = self.at_byte(at, b']')?;
+        Some((offset, Value::inline(value)?))
+    }
+
+    /// The same for `[offset,epoch,value]`.
+    #[inline]
+    pub fn triple(&mut self) -> Option<(i64, i64, Value)> {
+        let at = self.at_byte(self.at, b'[')?;
+        let (offset, at) = self.digits_at(at)?;
+        let (epoch, at) = self.digits_at(self.at_byte(at, b',')?)?;
+        let (value, at) = self.digits_at(self.at_byte(at, b',')?)?;
+        self.at = self.at_byte(at, b']')?;
+        Some((offset, epoch, Value::inline(value)?))
+    }
+
+    /// The position after that byte, if it stands there.
+    #[inline]
+    fn at_byte(&self, at: usize, byte: u8) -> Option<usize> {
+        (self.line.get(at) == Some(&byte)).then_some(at + 1)
     }
 
     /// After an element: another one follows (`true`), or `close` ends the list.
