@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use checker::simulate::Plan;
+use checker::simulate::{Injection, Plan};
 use checker::{Model, Options, SubVia};
 
 const EXIT_CODES: &str = "\
@@ -117,7 +117,13 @@ pub struct Generate {
     /// No complete passes and audits at the end.
     #[arg(long)]
     pub no_drains: bool,
-    /// Where to write; standard output without it.
+    /// Puts in faults that must be found as this anomaly (repeatable), or `all`.
+    #[arg(long, value_name = "ANOMALY", value_parser = injections)]
+    pub inject: Vec<Injections>,
+    /// Chance of each of them at each operation.
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, value_parser = share)]
+    pub inject_rate: f64,
+    /// Where to write, compressed if its name ends in .gz or .zst; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -137,9 +143,29 @@ impl Generate {
             trouble: self.trouble,
             sampling: self.sampling,
             drains: !self.no_drains,
+            inject: {
+                let named = self.inject.iter().flat_map(|named| &named.0);
+                named.map(|&one| (one, self.inject_rate)).collect()
+            },
             ..Plan::default()
         }
     }
+}
+
+/// One or all of them.
+#[derive(Clone, Debug)]
+pub struct Injections(Vec<Injection>);
+
+fn injections(text: &str) -> Result<Injections, String> {
+    let all = || Injection::ALL.iter().copied();
+    let named: Vec<_> = all()
+        .filter(|one| text == "all" || one.name() == text)
+        .collect();
+    if named.is_empty() {
+        let names: Vec<_> = all().map(Injection::name).collect();
+        return Err(format!("give one of {}, or all", names.join(", ")));
+    }
+    Ok(Injections(named))
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -4,16 +4,20 @@
 //! # Layout
 //!
 //! * [`history`]: the history in memory, in columns.
+//! * [`compression`]: gzip and zstd.
 //! * [`analysis`]: what is wrong with it, one file an anomaly.
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
+//! * [`online`]: a check of a history that is still growing.
 //! * [`report`]: a run's folder as a page and pictures.
 //! * [`simulate`]: histories of a correct cluster, for controls.
 
 pub mod analysis;
 mod check;
+pub mod compression;
 pub mod error;
 pub mod history;
+pub mod online;
 pub mod options;
 pub mod report;
 pub mod simulate;

@@ -3,7 +3,6 @@
 mod cli;
 mod print;
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use checker::compression::Output;
 use checker::simulate::generate;
 use checker::verdict::profile::Profile;
 use checker::{CheckError, check_path, report};
@@ -96,15 +96,20 @@ fn run_generate(arguments: &Generate) -> anyhow::Result<u8> {
     let plan = arguments.plan();
     let written = match &arguments.output {
         Some(path) => {
-            let file = File::create(path).with_context(|| format!("cannot write {path:?}"))?;
-            let mut file = BufWriter::new(file);
-            generate(&plan, &mut file).and_then(|()| file.flush())
+            let output = Output::create(path).with_context(|| format!("cannot write {path:?}"));
+            let mut output = output?;
+            generate(&plan, &mut output).and_then(|injected| output.finish().map(|()| injected))
         }
         None => generate(&plan, &mut BufWriter::new(std::io::stdout().lock())),
     };
+    if let Ok(injected) = &written {
+        for (name, times) in injected {
+            eprintln!("injected {name}: {times}");
+        }
+    }
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        other => other.context("cannot write the history").map(|()| 0),
+        other => other.context("cannot write the history").map(|_| 0),
     }
 }
 

@@ -37,6 +37,7 @@ fn plans(count: u64) -> impl Iterator<Item = Plan> {
         failover: [0.0, 0.02, 0.2][(seed / 3 % 3) as usize],
         sampling: 0.3,
         drains: seed % 11 != 0,
+        inject: Vec::new(),
     })
 }
 

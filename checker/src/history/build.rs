@@ -15,7 +15,7 @@ use super::events::{Audit, Detail, Drain, GroupOffsets, NemesisStep, Phase, Samp
 use super::read::AuditValue;
 use super::{
     Function, History, KeyId, Moment, NO_DETAIL, Op, OpId, Outcome, Process, ProcessId, Record,
-    Run, Totals, Value,
+    Run, RunKind, Totals, Value,
 };
 
 /// An invocation that has not completed.
@@ -38,7 +38,6 @@ pub(crate) struct Builder {
     /// Invocations replaced by a second one of the same process and function.
     abandoned: Vec<(ProcessId, Function, Pending)>,
     spare: Vec<Pending>,
-    runs_mark: usize,
     /// Details that hold nothing but an error, by its text.
     errors: FxHashMap<String, u32>,
 }
@@ -207,23 +206,14 @@ impl Builder {
         if error == NO_DETAIL && detail.is_none() {
             detail = pending.as_mut().and_then(|pending| pending.detail.take());
         }
-        self.begin_op();
+        let runs = self.history.runs.len() as u32;
         match pending.as_ref().filter(|_| !has_value) {
-            Some(pending) => self.keep(&Slice {
-                runs: &pending.runs,
-                records: &pending.records,
-                base: pending.base,
-            }),
-            None => self.keep(slice),
+            Some(pending) => keep(&mut self.history, &pending.slice()),
+            None => keep(&mut self.history, slice),
         }
         // Without an invocation nothing says when it began: no operation can precede it.
-        let invoked = pending.as_ref().map_or(
-            Moment {
-                seq: 0,
-                time: at.time,
-            },
-            |p| p.invoked,
-        );
+        let unknown = Moment { seq: 0, ..at };
+        let invoked = pending.as_ref().map_or(unknown, |p| p.invoked);
         let op = Op {
             index,
             invoked,
@@ -235,7 +225,7 @@ impl Builder {
                 EventType::Info | EventType::Invoke => Outcome::Info,
             },
             function: head.function,
-            runs: self.op_runs(),
+            runs: (runs, self.history.runs.len() as u32 - runs),
             detail: error,
         };
         self.recycle(pending);
@@ -258,28 +248,6 @@ impl Builder {
 
     fn detail_of(&self, id: u32) -> Option<Box<Detail>> {
         (id != NO_DETAIL).then(|| Box::new(self.history.details[id as usize].clone()))
-    }
-
-    fn begin_op(&mut self) {
-        self.runs_mark = self.history.runs.len();
-    }
-
-    fn op_runs(&self) -> (u32, u32) {
-        (
-            self.runs_mark as u32,
-            (self.history.runs.len() - self.runs_mark) as u32,
-        )
-    }
-
-    /// Puts micro-ops into the arenas for good.
-    fn keep(&mut self, slice: &Slice) {
-        let history = &mut self.history;
-        let shift = (history.records.len() as u32).wrapping_sub(slice.base);
-        history.runs.extend(slice.runs.iter().map(|run| Run {
-            start: run.start.wrapping_add(shift),
-            ..*run
-        }));
-        history.records.extend_from_slice(slice.records);
     }
 
     fn recycle(&mut self, pending: Option<Pending>) {
@@ -423,33 +391,110 @@ impl Builder {
     }
 
     /// The history ends here. Invocations still open become operations without a completion.
-    pub fn finish(mut self) -> History {
-        let mut open = mem::take(&mut self.abandoned);
-        open.extend(
-            self.pending
-                .drain()
-                .map(|((process, f), pending)| (process, f, pending)),
-        );
-        open.sort_by_key(|(_, _, pending)| pending.invoked.seq);
-        for (process, function, pending) in open {
-            self.begin_op();
-            self.keep(&Slice {
-                runs: &pending.runs,
-                records: &pending.records,
-                base: pending.base,
-            });
-            let op = Op {
-                index: pending.index,
-                invoked: pending.invoked,
-                completed: Moment::NEVER,
-                process,
-                outcome: Outcome::Open,
-                function,
-                runs: self.op_runs(),
-                detail: NO_DETAIL,
-            };
-            self.push_op(op, Payload::None, pending.detail);
+    pub fn finish(self) -> History {
+        let mut history = self.history;
+        for (process, function, pending) in sorted(&self.pending, &self.abandoned) {
+            push_open(&mut history, process, function, pending);
         }
-        self.history
+        history
+    }
+
+    /// The history as it would be if it ended here.
+    pub fn so_far(&self) -> History {
+        let mut history = self.history.clone();
+        for (process, function, pending) in sorted(&self.pending, &self.abandoned) {
+            push_open(&mut history, process, function, pending);
+        }
+        history
+    }
+
+    /// Whether an operation that has not completed sends this message.
+    pub fn is_being_sent(&self, key: KeyId, value: Value) -> bool {
+        sorted(&self.pending, &self.abandoned)
+            .iter()
+            .any(|(_, _, pending)| {
+                let mut runs = pending.runs.iter();
+                runs.any(|run| {
+                    let start = (run.start - pending.base) as usize;
+                    run.kind == RunKind::Send
+                        && run.key == key
+                        && pending.records[start..start + run.len as usize]
+                            .iter()
+                            .any(|record| record.value == value)
+                })
+            })
+    }
+
+    /// Keeps names and what is in flight, and none of the operations that have completed.
+    pub fn forget_operations(&mut self) {
+        self.errors.clear();
+        let history = &mut self.history;
+        history.ops.clear();
+        history.runs.clear();
+        history.records.clear();
+        history.details.clear();
+        history.samples.clear();
+        history.drains.clear();
+        history.audits.clear();
+        history.nemesis.clear();
+        history.group_offsets.clear();
+    }
+}
+
+type Open<'p> = (ProcessId, Function, &'p Pending);
+
+/// Invocations that have not completed, in order.
+fn sorted<'p>(
+    pending: &'p FxHashMap<(ProcessId, Function), Pending>,
+    abandoned: &'p [(ProcessId, Function, Pending)],
+) -> Vec<Open<'p>> {
+    let pending = pending
+        .iter()
+        .map(|(&(process, function), pending)| (process, function, pending));
+    let abandoned = abandoned
+        .iter()
+        .map(|(process, function, pending)| (*process, *function, pending));
+    let mut open: Vec<_> = pending.chain(abandoned).collect();
+    open.sort_by_key(|(_, _, pending)| pending.invoked.seq);
+    open
+}
+
+fn push_open(history: &mut History, process: ProcessId, function: Function, pending: &Pending) {
+    let mut detail = NO_DETAIL;
+    if let Some(of_invocation) = &pending.detail {
+        detail = history.details.len() as u32;
+        history.details.push((**of_invocation).clone());
+    }
+    let runs = history.runs.len() as u32;
+    keep(history, &pending.slice());
+    history.ops.push(Op {
+        index: pending.index,
+        invoked: pending.invoked,
+        completed: Moment::NEVER,
+        process,
+        outcome: Outcome::Open,
+        function,
+        runs: (runs, history.runs.len() as u32 - runs),
+        detail,
+    });
+}
+
+/// Puts micro-ops into the arenas for good.
+fn keep(history: &mut History, slice: &Slice) {
+    let shift = (history.records.len() as u32).wrapping_sub(slice.base);
+    history.runs.extend(slice.runs.iter().map(|run| Run {
+        start: run.start.wrapping_add(shift),
+        ..*run
+    }));
+    history.records.extend_from_slice(slice.records);
+}
+
+impl Pending {
+    fn slice(&self) -> Slice<'_> {
+        Slice {
+            runs: &self.runs,
+            records: &self.records,
+            base: self.base,
+        }
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`Op`], [`Run`] and [`Record`], then [`events`].
 
-mod batch;
-mod build;
+pub(crate) mod batch;
+pub(crate) mod build;
 pub mod events;
 mod key;
 mod op;

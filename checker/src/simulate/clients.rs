@@ -5,9 +5,10 @@ use std::io::{self, Write};
 
 use rand::Rng;
 
+use super::damage::{damage, swap_two_sends};
 use super::partition::State;
 use super::record::{MicroOp, Polled, Recorder};
-use super::{Plan, World};
+use super::{Injection, Plan, World, tick};
 
 /// How an operation will end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +30,20 @@ enum Doing {
     Undecided(Fate),
 }
 
+/// One producer or consumer.
 #[derive(Debug)]
-struct Client {
+pub struct Client {
     process: u64,
     consumer: bool,
     doing: Doing,
-    mops: Vec<MicroOp>,
+    /// What it asked, filled in as far as it got.
+    pub mops: Vec<MicroOp>,
     transactional: bool,
     assigned: Vec<u32>,
     positions: Vec<i64>,
     saved: Vec<i64>,
+    /// The last record read of each partition since it was assigned.
+    pub last: Vec<Option<(i64, i64)>>,
 }
 
 impl Client {
@@ -66,6 +71,8 @@ pub struct Clients {
     late: VecDeque<Late>,
     /// By partition: where a consumer that takes it over goes on, as from a group's offsets.
     group: Vec<i64>,
+    /// By partition: the highest offset that anybody has polled.
+    polled: Vec<i64>,
     next_process: u64,
     /// Operations begun.
     pub started: u64,
@@ -79,6 +86,7 @@ impl Clients {
             clients: Vec::new(),
             late: VecDeque::new(),
             group: vec![0; world.partitions.len()],
+            polled: vec![-1; world.partitions.len()],
             next_process: 0,
             started: 0,
         };
@@ -101,6 +109,7 @@ impl Clients {
             assigned: Vec::new(),
             positions: self.group.clone(),
             saved: self.group.clone(),
+            last: vec![None; self.group.len()],
         }
     }
 
@@ -186,6 +195,7 @@ impl Clients {
         client.saved.clone_from(&client.positions);
         client.doing = Doing::Invoked(fate);
         self.started += 1;
+        tick(world);
         recorder.data(client.process, "invoke", client.function(), &client.mops)
     }
 
@@ -217,6 +227,9 @@ impl Clients {
         for number in 0..world.partitions.len() {
             let kept =
                 client.assigned.contains(&(number as u32)) && partitions.contains(&(number as u32));
+            if seek || !kept {
+                client.last[number] = None;
+            }
             if seek {
                 client.positions[number] = 0;
             } else if !kept {
@@ -246,6 +259,7 @@ impl Clients {
         let written = match fate {
             Fate::Ok => sends,
             Fate::Fail if transactional => sends,
+            Fate::Fail if sends > 0 && world.injector.take(Injection::AbortedRead) => sends,
             Fate::Fail => 0,
             Fate::Info if transactional => sends,
             Fate::Info => world.pick(sends + 1),
@@ -267,6 +281,9 @@ impl Clients {
                 self.late.push_back(Late { partition, value });
             }
         }
+        if !transactional && written == sends && !world.injector.idle() {
+            swap_two_sends(&mut mops, world);
+        }
         let client = &mut self.clients[at];
         client.mops = mops;
         client.doing = match transactional && sends > 0 {
@@ -287,6 +304,10 @@ impl Clients {
             let (records, next) = world.partitions[number as usize].read(*position, left);
             *position = next;
             left -= records.len();
+            if let Some(&(offset, _)) = records.last() {
+                let polled = &mut self.polled[number as usize];
+                *polled = offset.max(*polled);
+            }
             if !records.is_empty() {
                 polled.push((number, records));
             }
@@ -298,7 +319,7 @@ impl Clients {
     fn decide(&mut self, at: usize, fate: Fate, world: &mut World) {
         let commits = match fate {
             Fate::Ok => true,
-            Fate::Fail => false,
+            Fate::Fail => world.injector.take(Injection::AbortedRead),
             Fate::Info => world.chance(0.5),
         };
         let state = if commits {
@@ -344,6 +365,9 @@ impl Clients {
         } else {
             Fate::Info
         };
+        if fate == Fate::Ok && !world.injector.idle() {
+            damage(&mut self.clients[at], world, &self.polled);
+        }
         let client = &mut self.clients[at];
         if fate != Fate::Ok {
             withhold(client, world, fate);
@@ -362,6 +386,7 @@ impl Clients {
             let consumer = client.consumer;
             self.clients[at] = self.fresh(consumer);
         } else {
+            remember(client);
             for &number in &client.assigned {
                 let group = &mut self.group[number as usize];
                 *group = client.positions[number as usize].max(*group);
@@ -422,6 +447,17 @@ impl Clients {
             recorder.data(process, "ok", "poll", &mops)?;
             if done {
                 return Ok(());
+            }
+        }
+    }
+}
+
+/// What it has read last, by partition.
+fn remember(client: &mut Client) {
+    for mop in &client.mops {
+        if let MicroOp::Poll(Some(polled)) = mop {
+            for (partition, records) in polled {
+                client.last[*partition as usize] = records.last().copied();
             }
         }
     }

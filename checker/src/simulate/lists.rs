@@ -1,8 +1,8 @@
 //! Histories of list-append over a strictly serializable store: each transaction takes effect at
 //! one moment between its invocation and its completion, or after it where nobody was told.
 //!
-//! A few keys are in use at a time; after so many appends a key is retired for a fresh one, as Elle's
-//! own generator does, so that lists stay short and a history may be of any length.
+//! A few keys are in use at a time; after so many appends a key is retired for a fresh one, as
+//! Elle's own generator does, so that lists stay short and a history may be of any length.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use std::io::{self, Write};
 
 use rand::Rng;
 
-use super::{Plan, World};
-use crate::simulate::record::Recorder;
+use super::record::Recorder;
+use super::{Injection, Injector, Plan, World, tick};
 
 /// Appends to a key before it is retired.
 const APPENDS_MAX: usize = 32;
@@ -131,6 +131,7 @@ pub(super) fn generate(plan: &Plan, world: &mut World, out: &mut impl Write) -> 
                 clients[at].doing = Doing::Invoked(fate(plan, world));
                 write(&mut recorder, &clients[at], "invoke", false)?;
                 (started, busy) = (started + 1, busy + 1);
+                tick(world);
             }
             Doing::Nothing => {}
             Doing::Invoked(fate) => {
@@ -138,7 +139,16 @@ pub(super) fn generate(plan: &Plan, world: &mut World, out: &mut impl Write) -> 
                 match fate {
                     Fate::Info if world.chance(0.3) => store.late.push_back(mops.clone()),
                     Fate::Info if world.chance(0.3) => {}
-                    _ => store.take_effect(&mut mops, fate != Fate::Fail),
+                    _ => {
+                        let appends = mops.iter().any(|mop| matches!(mop, MicroOp::Append(..)));
+                        let stays = appends
+                            && fate == Fate::Fail
+                            && world.injector.take(Injection::AbortedRead);
+                        store.take_effect(&mut mops, fate != Fate::Fail || stays);
+                    }
+                }
+                if fate == Fate::Ok && !world.injector.idle() {
+                    damage(&mut mops, &mut world.injector);
                 }
                 clients[at].mops = mops;
                 clients[at].doing = Doing::Effected(fate);
@@ -159,6 +169,26 @@ pub(super) fn generate(plan: &Plan, world: &mut World, out: &mut impl Write) -> 
         }
     }
     Ok(())
+}
+
+/// Puts faults into what a transaction read.
+fn damage(mops: &mut [MicroOp], injector: &mut Injector) {
+    if mops.len() > 1 {
+        return; // Two reads of one key would contradict each other in other ways too.
+    }
+    for mop in mops {
+        let MicroOp::Read(_, Some(seen)) = mop else {
+            continue;
+        };
+        let count = seen.len();
+        if count >= 3 && injector.take(Injection::StaleRead) {
+            seen.truncate(count / 2);
+        } else if count >= 3 && injector.take(Injection::IncompatibleOrder) {
+            seen.swap(count - 1, count - 2);
+        } else if count >= 3 && injector.take(Injection::DuplicateElements) {
+            seen.push(seen[count - 1]);
+        }
+    }
 }
 
 fn fresh(store: &mut Store) -> Client {

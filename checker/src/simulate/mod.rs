@@ -13,14 +13,19 @@
 //! plan gives the same bytes.
 
 mod clients;
+mod damage;
+mod inject;
 mod lists;
 mod partition;
 mod record;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+pub use inject::{Injection, Injector};
 
 use clients::Clients;
 use partition::Partition;
@@ -56,6 +61,8 @@ pub struct Plan {
     pub sampling: f64,
     /// Two complete passes and the audit of every replica at the end.
     pub drains: bool,
+    /// Faults to put in, each with its chance at each operation.
+    pub inject: Vec<(Injection, f64)>,
 }
 
 impl Default for Plan {
@@ -73,6 +80,7 @@ impl Default for Plan {
             failover: 0.01,
             sampling: 0.1,
             drains: true,
+            inject: Vec::new(),
         }
     }
 }
@@ -80,6 +88,7 @@ impl Default for Plan {
 /// The cluster, as far as clients can tell.
 struct World {
     random: ChaCha8Rng,
+    injector: Injector,
     partitions: Vec<Partition>,
     brokers: i64,
 }
@@ -94,29 +103,35 @@ impl World {
     }
 }
 
-/// Writes a history, one event a line.
+/// Writes a history, one event a line; gives back how many faults of each kind were put in.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<BTreeMap<&'static str, u64>> {
     let mut world = World {
         random: ChaCha8Rng::seed_from_u64(plan.seed),
+        injector: Injector::new(&plan.inject),
         partitions: (0..plan.partitions.max(1)).map(Partition::new).collect(),
         brokers: 3,
     };
-    if plan.model == Model::ListAppend {
-        return lists::generate(plan, &mut world, out);
+    match plan.model {
+        Model::ListAppend => lists::generate(plan, &mut world, out)?,
+        Model::Kafka => logs(plan, &mut world, out)?,
     }
+    Ok(world.injector.done)
+}
+
+fn logs(plan: &Plan, world: &mut World, out: &mut impl Write) -> io::Result<()> {
     let mut recorder = Recorder::new(out);
     recorder.config(plan)?;
     recorder.phase("main")?;
-    let mut clients = Clients::new(plan, &mut world);
+    let mut clients = Clients::new(plan, world);
     let mut steps = 0u64;
     while clients.started < plan.operations || clients.busy() {
-        clients.step(&mut world, &mut recorder, clients.started < plan.operations)?;
-        disturb(plan, &mut world);
+        clients.step(world, &mut recorder, clients.started < plan.operations)?;
+        disturb(plan, world);
         if world.chance(plan.sampling / 3.0) {
-            sample(&mut world, &mut recorder)?;
+            sample(world, &mut recorder)?;
         }
         steps += 1;
         assert!(
@@ -124,16 +139,19 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
             "the model is stuck"
         );
     }
-    settle(&mut world, &mut clients);
+    settle(world, &mut clients);
+    if !plan.drains {
+        clients.catch_up(world, &mut recorder)?;
+    }
     for broker in 1..=world.brokers {
         recorder.sample(&world.partitions, broker, false)?;
     }
     if !plan.drains {
-        return clients.catch_up(&mut world, &mut recorder);
+        return Ok(());
     }
     for phase in ["drain", "drain-again"] {
         recorder.phase(phase)?;
-        clients.drain(&mut world, &mut recorder)?;
+        clients.drain(world, &mut recorder)?;
         for broker in 1..=world.brokers {
             recorder.sample(&world.partitions, broker, false)?;
         }
@@ -144,6 +162,13 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// An operation begins: a fault may fall due.
+fn tick(world: &mut World) {
+    let mut injector = std::mem::take(&mut world.injector);
+    injector.tick(world);
+    world.injector = injector;
 }
 
 /// Replication goes on, and leaders change.
@@ -173,6 +198,17 @@ fn sample(world: &mut World, recorder: &mut Recorder<impl Write>) -> io::Result<
         if world.chance(0.3) {
             world.partitions[at].replicate();
         }
+    }
+    let led = |partition: &Partition| partition.leader == broker && partition.watermark > 100;
+    if !world.injector.idle()
+        && let Some(at) = world.partitions.iter().position(led)
+        && world.injector.take(Injection::WatermarkRegression)
+    {
+        let right = world.partitions[at].watermark;
+        world.partitions[at].watermark = right - 100;
+        recorder.sample(&world.partitions, broker, true)?;
+        world.partitions[at].watermark = right;
+        recorder.sample_invoked()?;
     }
     recorder.sample(&world.partitions, broker, true)
 }

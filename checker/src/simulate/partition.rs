@@ -123,6 +123,19 @@ impl Partition {
         Some(&self.log[at])
     }
 
+    /// Puts other values at two offsets: each other's.
+    pub fn swap_values(&mut self, a: i64, b: i64) {
+        let place = |offset: i64| {
+            self.log
+                .binary_search_by_key(&offset, |record| record.offset)
+        };
+        if let (Ok(a), Ok(b)) = (place(a), place(b)) {
+            let value = self.log[a].value;
+            self.log[a].value = self.log[b].value;
+            self.log[b].value = value;
+        }
+    }
+
     /// Decides the fate of a transaction's record.
     pub fn decide(&mut self, offset: i64, state: State) {
         if let Ok(at) = self

@@ -27,7 +27,7 @@ use search::Cycle;
 
 /// Finds cycles, and the want of any edge.
 pub(super) fn find(facts: &Facts, ww_deps: bool, findings: &mut Findings) {
-    if !contradict(facts, ww_deps) && any_edge(facts) {
+    if !contradict(facts, ww_deps) && points::any_precedes(facts.history.ops()) {
         return;
     }
     let graph = build(facts, ww_deps);
@@ -77,16 +77,6 @@ fn contradict(facts: &Facts, ww_deps: bool) -> bool {
         }
         None
     })
-}
-
-/// Whether real time alone relates two operations; nearly always.
-fn any_edge(facts: &Facts) -> bool {
-    let completed = facts.data_ops().filter(|(_, op)| op.outcome == Outcome::Ok);
-    let first = completed.map(|(_, op)| op.completed.seq).min();
-    let mut closed = facts
-        .data_ops()
-        .filter(|(_, op)| op.outcome != Outcome::Open);
-    first.is_some_and(|first| closed.any(|(_, op)| op.invoked.seq > first))
 }
 
 fn build(facts: &Facts, ww_deps: bool) -> Graph {

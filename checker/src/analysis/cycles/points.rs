@@ -76,6 +76,15 @@ pub fn contradict(
     false
 }
 
+/// Whether real time relates any two operations that carry messages; nearly always.
+pub fn any_precedes(ops: &[Op]) -> bool {
+    let data = || ops.iter().filter(|op| op.function.is_data());
+    let completed = data().filter(|op| op.outcome == Outcome::Ok);
+    let first = completed.map(|op| op.completed.seq).min();
+    let mut closed = data().filter(|op| op.outcome != Outcome::Open);
+    first.is_some_and(|first| closed.any(|op| op.invoked.seq > first))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

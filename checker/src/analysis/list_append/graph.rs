@@ -9,10 +9,12 @@
 //! element and on the readers of that state. Process or real-time order is added where the
 //! consistency models demand it; real time implies the order of each process.
 
-use rustc_hash::FxHashMap;
+use std::cell::Cell;
+
 use serde_json::{Value as Json, json};
 
 use super::super::cycles::graph::{Graph, GraphBuilder, Rels};
+use super::super::cycles::points;
 use super::super::cycles::search::Cycle;
 use super::super::facts::NONE;
 use super::index::Lists;
@@ -31,33 +33,30 @@ pub enum Clock {
     Realtime,
 }
 
-/// Builds the graph.
+/// Builds the graph, where there is a cycle to be found in it; `None` where there is none.
+/// An empty graph is built too.
 #[must_use]
-pub fn build(lists: &Lists, clock: Clock) -> Graph {
+pub fn build_if_cyclic(lists: &Lists, clock: Clock) -> Option<Graph> {
+    let readers = Readers::of(lists);
+    let ops = lists.history.ops();
+    let any = Cell::new(clock == Clock::Realtime && points::any_precedes(ops));
+    let cyclic = clock == Clock::Process || {
+        let nodes = lists.possible().map(|(id, _)| id.0);
+        points::contradict(ops, clock == Clock::Realtime, nodes, |node, cursor| {
+            let earlier = dependency(lists, &readers, node, cursor);
+            any.set(any.get() || earlier.is_some());
+            earlier.map(|(earlier, _)| earlier)
+        })
+    };
+    (cyclic || !any.get()).then(|| build(lists, &readers, clock))
+}
+
+fn build(lists: &Lists, readers: &Readers, clock: Clock) -> Graph {
     let mut builder = GraphBuilder::new(lists.history.ops().len() as u32);
-    let readers = readers(lists);
-    for (id, op) in lists.possible() {
-        for run in lists.history.runs(op) {
-            let key = lists.key(run.key);
-            match run.kind {
-                RunKind::Append => {
-                    let before = key.before(lists.appended(run));
-                    if let Some(writer) = before.and_then(|n| writer(lists, run.key, n)) {
-                        builder.link(writer.0, id.0, Rels::WW);
-                    }
-                    let state = (run.key, before.unwrap_or(NONE));
-                    for &reader in readers.get(&state).into_iter().flatten() {
-                        builder.link(reader, id.0, Rels::RW);
-                    }
-                }
-                RunKind::Read => {
-                    let last = lists.numbers(run).last();
-                    if let Some(writer) = last.and_then(|&n| writer(lists, run.key, n)) {
-                        builder.link(writer.0, id.0, Rels::WR);
-                    }
-                }
-                _ => {}
-            }
+    for (id, _) in lists.possible() {
+        let mut cursor = (0, 0);
+        while let Some((earlier, rels)) = dependency(lists, readers, id.0, &mut cursor) {
+            builder.link(earlier, id.0, rels);
         }
     }
     let ops = || lists.txns().map(|(id, op)| (id.0, op));
@@ -69,6 +68,49 @@ pub fn build(lists: &Lists, clock: Clock) -> Graph {
     builder.finish()
 }
 
+/// The next of a transaction's dependencies on others.
+fn dependency(
+    lists: &Lists,
+    readers: &Readers,
+    node: u32,
+    cursor: &mut points::Cursor,
+) -> Option<(u32, Rels)> {
+    let op = lists.history.op(OpId(node));
+    if !matches!(op.outcome, Outcome::Ok | Outcome::Info) {
+        return None;
+    }
+    let runs = lists.history.runs(op);
+    while let Some(run) = runs.get(cursor.0 as usize) {
+        let state = match run.kind {
+            RunKind::Append => lists.key(run.key).before(lists.appended(run)),
+            RunKind::Read => lists.numbers(run).last().copied(),
+            _ => None,
+        };
+        if cursor.1 == 0 {
+            cursor.1 = 1;
+            let rel = match run.kind {
+                RunKind::Append => Rels::WW,
+                _ => Rels::WR,
+            };
+            let writer = state.and_then(|number| writer(lists, run.key, number));
+            if let Some(writer) = writer.filter(|writer| writer.0 != node) {
+                return Some((writer.0, rel));
+            }
+        }
+        if run.kind == RunKind::Append {
+            let of_state = readers.of_state(run.key, state);
+            while let Some(&reader) = of_state.get(cursor.1 as usize - 1) {
+                cursor.1 += 1;
+                if reader != node {
+                    return Some((reader, Rels::RW));
+                }
+            }
+        }
+        *cursor = (cursor.0 + 1, 0);
+    }
+    None
+}
+
 /// Who appended an element, if that may have happened.
 fn writer(lists: &Lists, key: KeyId, number: u32) -> Option<OpId> {
     let writer = lists.key(key).elements[number as usize].writer()?;
@@ -76,24 +118,68 @@ fn writer(lists: &Lists, key: KeyId, number: u32) -> Option<OpId> {
     matches!(outcome, Outcome::Ok | Outcome::Info).then_some(writer)
 }
 
-/// Who read each state of a key, told by its last element ([`NONE`]: nothing was there). What an
-/// undecided transaction did not read is not known, so its null says nothing.
-fn readers(lists: &Lists) -> FxHashMap<(KeyId, u32), Vec<u32>> {
-    let mut readers: FxHashMap<(KeyId, u32), Vec<u32>> = FxHashMap::default();
-    for (id, op) in lists.possible() {
-        for run in lists.history.runs(op) {
-            let state = match run.kind {
-                RunKind::Read => lists.numbers(run).last().copied().unwrap_or(NONE),
-                RunKind::ReadUnknown if op.outcome == Outcome::Ok => NONE,
-                _ => continue,
-            };
-            let of_state = readers.entry((run.key, state)).or_default();
-            if of_state.last() != Some(&id.0) {
-                of_state.push(id.0);
+/// Who read each state of a key, told by its last element (none: nothing was there), in rows. What
+/// an undecided transaction did not read is not known, so its null says nothing.
+struct Readers {
+    /// By key, the row of its empty state; those of its elements follow.
+    first: Vec<u32>,
+    starts: Vec<u32>,
+    ends: Vec<u32>,
+    readers: Vec<u32>,
+}
+
+impl Readers {
+    fn of(lists: &Lists) -> Readers {
+        let mut rows = 0;
+        let mut first = Vec::with_capacity(lists.keys.len());
+        for key in &lists.keys {
+            first.push(rows);
+            rows += key.elements.len() as u32 + 1;
+        }
+        let mut readers = Readers {
+            first,
+            starts: vec![0; rows as usize + 1],
+            ends: Vec::new(),
+            readers: Vec::new(),
+        };
+        readers.each(lists, |readers, row, _| readers.starts[row + 1] += 1);
+        for row in 0..rows as usize {
+            readers.starts[row + 1] += readers.starts[row];
+        }
+        readers.ends = readers.starts[..rows as usize].to_vec();
+        readers.readers = vec![NONE; readers.starts[rows as usize] as usize];
+        readers.each(lists, |readers, row, reader| {
+            let (start, end) = (readers.starts[row] as usize, readers.ends[row] as usize);
+            if readers.readers[start..end].last() != Some(&reader) {
+                readers.readers[end] = reader;
+                readers.ends[row] += 1;
+            }
+        });
+        readers
+    }
+
+    fn each(&mut self, lists: &Lists, mut note: impl FnMut(&mut Readers, usize, u32)) {
+        for (id, op) in lists.possible() {
+            for run in lists.history.runs(op) {
+                let state = match run.kind {
+                    RunKind::Read => lists.numbers(run).last().copied(),
+                    RunKind::ReadUnknown if op.outcome == Outcome::Ok => None,
+                    _ => continue,
+                };
+                let row = self.row(run.key, state);
+                note(self, row, id.0);
             }
         }
     }
-    readers
+
+    fn row(&self, key: KeyId, state: Option<u32>) -> usize {
+        (self.first[key.at()] + state.map_or(0, |number| number + 1)) as usize
+    }
+
+    fn of_state(&self, key: KeyId, state: Option<u32>) -> &[u32] {
+        let row = self.row(key, state);
+        &self.readers[self.starts[row] as usize..self.ends[row] as usize]
+    }
 }
 
 /// A cycle as details show it.

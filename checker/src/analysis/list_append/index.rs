@@ -112,10 +112,11 @@ impl<'h> Lists<'h> {
         let runs = history.runs(op);
         for (at, run) in runs.iter().enumerate() {
             let key = &mut self.keys[run.key.at()];
-            for (place, record) in history.records(run).iter().enumerate() {
+            let numbers = &mut self.number_of[run.start as usize..];
+            for (record, number) in history.records(run).iter().zip(numbers) {
                 let next = key.elements.len() as u32;
-                let number = key.numbering.number(record.value, next);
-                if number == next {
+                *number = key.numbering.number(record.value, next);
+                if *number == next {
                     key.elements.push(Element {
                         value: record.value,
                         writer: NONE,
@@ -124,7 +125,6 @@ impl<'h> Lists<'h> {
                         index: NONE,
                     });
                 }
-                self.number_of[run.start as usize + place] = number;
             }
             match run.kind {
                 RunKind::Append => {

@@ -26,8 +26,9 @@ struct Expected {
 pub(super) fn find(lists: &Lists, findings: &mut Findings) {
     for (id, op) in lists.txns().filter(|(_, op)| op.outcome == Outcome::Ok) {
         let runs = lists.history.runs(op);
-        // One micro-op cannot contradict another.
-        if runs.len() < 2 {
+        // Only what is said of one key can contradict itself.
+        let repeats = |at: usize| runs[..at].iter().any(|run| run.key == runs[at].key);
+        if !(1..runs.len()).any(repeats) {
             continue;
         }
         if let Some((run, expected)) = contradiction(lists, op) {

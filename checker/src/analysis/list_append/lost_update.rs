@@ -5,8 +5,6 @@
 //! transaction that appended without reading first, and read then, is taken by that read, as Elle
 //! does.
 
-use rustc_hash::FxHashMap;
-
 use super::index::Lists;
 use super::internal::element;
 use crate::analysis::{Details, Findings, Kind};
@@ -18,30 +16,33 @@ type State = Option<Option<u32>>;
 
 /// Finds lost updates.
 pub(super) fn find(lists: &Lists, findings: &mut Findings) {
-    let mut colliding: FxHashMap<(KeyId, State, u32), Vec<(OpId, Run)>> = FxHashMap::default();
+    let mut builds: Vec<(KeyId, State, u32, OpId, Run)> = Vec::new();
+    let mut read: Vec<Run> = Vec::new();
+    let mut done: Vec<KeyId> = Vec::new();
     for (id, op) in lists.txns().filter(|(_, op)| op.outcome == Outcome::Ok) {
+        read.clear();
+        done.clear();
         let runs = lists.history.runs(op);
-        let mut read: Vec<Run> = Vec::new();
-        let mut done: Vec<KeyId> = Vec::new();
         for run in runs {
             let known = read.iter().find(|known| known.key == run.key);
             match (run.kind, known) {
                 (RunKind::Append, Some(known)) if !done.contains(&run.key) => {
                     done.push(run.key);
-                    let state = (run.key, state(lists, known), known.len);
-                    colliding.entry(state).or_default().push((id, *known));
+                    let state = state(lists, known);
+                    builds.push((run.key, state, known.len, id, *known));
                 }
                 (RunKind::Read | RunKind::ReadUnknown, None) => read.push(*run),
                 _ => {}
             }
         }
     }
-    let mut cases: Vec<_> = colliding
-        .into_iter()
-        .filter(|(_, txns)| txns.len() > 1)
-        .collect();
-    cases.sort_by_key(|(_, txns)| txns[0].0);
-    for ((key, ..), txns) in cases {
+    builds.sort_unstable_by_key(|&(key, state, len, id, _)| (key, state, len, id));
+    let cases = builds.chunk_by(|a, b| (a.0, a.1, a.2) == (b.0, b.1, b.2));
+    let mut cases: Vec<_> = cases.filter(|case| case.len() > 1).collect();
+    cases.sort_by_key(|case| case[0].3);
+    for case in cases {
+        let key = case[0].0;
+        let txns: Vec<_> = case.iter().map(|&(.., id, run)| (id, run)).collect();
         // States of one length with one end may still differ where reads contradict each other.
         for group in groups(lists, &txns)
             .into_iter()

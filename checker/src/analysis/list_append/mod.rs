@@ -97,14 +97,15 @@ pub fn run<'d>(history: &History, demand: &'d Demand, options: &Options) -> Find
     dirty_update::find(&lists, &mut findings);
     lost_update::find(&lists, &mut findings);
     phantoms(&lists, &mut findings);
-    let graph = graph::build(&lists, demand.clock());
-    if graph.edges() == 0 {
-        findings.add_whole(Kind::EmptyTransactionGraph, 1, || {
-            Details::new(history).finish()
-        });
-    }
-    for cycle in search(&graph, classes::ALL) {
-        findings.add_whole(cycle.kind, 1, || graph::detail(&lists, &cycle));
+    if let Some(graph) = graph::build_if_cyclic(&lists, demand.clock()) {
+        if graph.edges() == 0 {
+            findings.add_whole(Kind::EmptyTransactionGraph, 1, || {
+                Details::new(history).finish()
+            });
+        }
+        for cycle in search(&graph, classes::ALL) {
+            findings.add_whole(cycle.kind, 1, || graph::detail(&lists, &cycle));
+        }
     }
     findings
 }

@@ -208,7 +208,16 @@ fn read(batch: &mut Batch, scanner: &mut Scanner, index: u32) -> Scan<()> {
         return close(scanner);
     }
     scanner.expect(b'[', "a list of elements, or null")?;
-    if !scanner.eat(b']') {
+    let (records, values) = (&mut batch.records, &mut batch.values);
+    let opened = scanner.at();
+    let done = scanner.plain_integers(|integer| {
+        records.push(Record {
+            offset: Record::NO_OFFSET,
+            value: values.integer(integer),
+        });
+    });
+    let begun = scanner.at() > opened;
+    if !done && (begun || !scanner.eat(b']')) {
         loop {
             let value = value(batch, scanner)?;
             batch.records.push(Record {

@@ -1,7 +1,7 @@
 //! Reads `history.jsonl`, line by line, into a [`History`].
 //!
-//! Streams: a few pieces of the file are in memory at a time, and the history itself; the pieces are
-//! parsed on all cores. A last line that was cut off
+//! Streams: a few pieces of the file are in memory at a time, and the history itself; the pieces
+//! are parsed on all cores. A last line that was cut off
 //! in the middle (the run was killed) is left out, and [`History::truncated`] says so; any other
 //! line that is not what history.md says is an error with its place.
 
@@ -18,15 +18,18 @@ use std::path::{Path, PathBuf};
 pub(crate) use control::{AuditValue, SampleValue};
 
 use super::History;
+use super::batch::Batch;
 use super::build::Builder;
 use crate::CheckError;
+use crate::compression::decompressed;
 use pieces::{LINE_BYTES_MAX, Piece, Pieces};
 use scan::Fault;
 
 /// Name of a history in a run's folder.
 pub const HISTORY_FILE: &str = "history.jsonl";
 
-/// Reads a history file, the history of a run's folder, or standard input (`-`).
+/// Reads a history file, the history of a run's folder, or standard input (`-`); each of them may
+/// be compressed.
 ///
 /// # Errors
 /// [`CheckError`] names the file, and where the content is at fault its line, column and field.
@@ -44,7 +47,10 @@ pub fn read_path(path: &Path) -> Result<History, CheckError> {
 
 fn read_parallel(reader: impl Read, name: &str) -> Result<History, CheckError> {
     let mut assembly = Assembly::new(name);
-    let read = Pieces::new(reader).each_parallel(|piece| assembly.take(piece));
+    let read = decompressed(reader).and_then(|reader| {
+        let pieces = Pieces::new(reader);
+        pieces.each_parallel(|piece| assembly.take(piece))
+    });
     assembly.finish(read)
 }
 
@@ -53,8 +59,9 @@ fn history_file(path: &Path) -> Result<PathBuf, CheckError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let file = path.join(HISTORY_FILE);
-    if file.is_file() {
+    let names = ["", ".zst", ".gz"].map(|end| format!("{HISTORY_FILE}{end}"));
+    let mut files = names.iter().map(|name| path.join(name));
+    if let Some(file) = files.find(|file| file.is_file()) {
         Ok(file)
     } else {
         Err(CheckError::NoHistory {
@@ -71,6 +78,22 @@ pub fn read_from(reader: impl Read, name: &str) -> Result<History, CheckError> {
     let mut assembly = Assembly::new(name);
     let read = Pieces::new(reader).each(|piece| assembly.take(piece));
     assembly.finish(read)
+}
+
+/// Reads one line of a history that is still growing.
+pub(crate) fn read_line(batch: &mut Batch, line: &[u8], number: u64) -> Result<(), CheckError> {
+    let content = line.trim_ascii();
+    if content.is_empty() {
+        return Ok(());
+    }
+    event::event(batch, content).map_err(|fault| {
+        batch.clear();
+        let place = Place {
+            file: "the run",
+            line: number,
+        };
+        place.malformed(line, *fault)
+    })
 }
 
 /// The history so far, and what ended it.

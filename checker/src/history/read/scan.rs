@@ -193,6 +193,25 @@ impl<'a> Scanner<'a> {
         Some((offset, epoch, Value::inline(value)?))
     }
 
+    /// Elements of a list of plain integers without white space, up to and with its closing bracket
+    /// (`true`), or up to the first element that looks different.
+    #[inline]
+    pub fn plain_integers(&mut self, mut each: impl FnMut(i64)) -> bool {
+        while let Some((integer, at)) = self.digits_at(self.at) {
+            match self.line.get(at) {
+                Some(b',') => self.at = at + 1,
+                Some(b']') => {
+                    self.at = at + 1;
+                    each(integer);
+                    return true;
+                }
+                _ => return false,
+            }
+            each(integer);
+        }
+        false
+    }
+
     /// The position after that byte, if it stands there.
     #[inline]
     fn at_byte(&self, at: usize, byte: u8) -> Option<usize> {
