@@ -19,11 +19,10 @@
 //! # Ok::<(), checker::CheckError>(())
 //! ```
 //!
-//! An alarm is about what no later event can excuse, so a run may stop at the first one
-//! (`--fail-fast`): messages at two offsets, offsets with two messages, aborted and unwritten
-//! reads, and reads that go back ([`watch`]). What needs the whole history, above all that
-//! something is missing, is the verdict's part: [`Session::verdict`] checks everything fed so far,
-//! at the cost of a check.
+//! An alarm is about what no later event can excuse, so a run may stop at the first one: messages
+//! at two offsets, offsets with two messages, aborted and unwritten reads, and reads that go back
+//! ([`watch`]). What needs the whole history, above all that something is missing, is the verdict's
+//! part: [`Session::verdict`] checks everything fed so far, at the cost of a check.
 //!
 //! A session that only watches ([`Session::watching`]) keeps no history, and of each key no more
 //! than a window of messages: for histories larger than memory. What fell out of the window is

@@ -1,12 +1,14 @@
 //! What the reader makes of good, odd, damaged and arbitrary lines.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::compression::Output;
 use crate::history::{Function, Outcome, Process, RunKind, Step, Value};
+use crate::simulate::{Plan, generate};
 
 fn read(text: &str) -> Result<History, CheckError> {
     read_from(Cursor::new(text), "test.jsonl")
@@ -204,6 +206,47 @@ fn huge_offsets_cost_nothing() {
     )
     .expect("absurd offsets are findings, not errors");
     assert_eq!(history.records.len(), 2);
+}
+
+/// A history of several pieces, in a file, as it is and compressed.
+#[test]
+fn pieces_parsed_on_all_cores_are_put_together_in_order() {
+    let plan = Plan {
+        operations: 9000,
+        drains: false,
+        transactions: 0.2,
+        ..Plan::default()
+    };
+    let mut bytes = Vec::new();
+    generate(&plan, &mut bytes).expect("writing to memory cannot fail");
+    assert!(bytes.len() > 3 << 20, "several pieces: {}", bytes.len());
+    let whole = read_from(&bytes[..], "memory").expect("a good history");
+    let dir = tempfile::tempdir().expect("a folder");
+    for name in ["h.jsonl", "h.jsonl.gz", "h.jsonl.zst"] {
+        let path = dir.path().join(name);
+        let mut output = Output::create(&path).expect("a file");
+        output.write_all(&bytes).expect("written");
+        output.finish().expect("finished");
+        let history = read_path(&path).expect("a good history");
+        assert_eq!(history.events, whole.events, "{name}");
+        assert!(history.records == whole.records, "{name}");
+        for (a, b) in history.ops().iter().zip(whole.ops()) {
+            assert_eq!((a.index, a.invoked, a.runs), (b.index, b.invoked, b.runs));
+        }
+    }
+    // Damage in the last piece is found at its line; a cut there is a cut.
+    let path = dir.path().join("damaged.jsonl");
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').count();
+    let damaged = [&bytes[..], b"{\"type\":\"ok\"}\n"].concat();
+    std::fs::write(&path, damaged).expect("written");
+    let error = read_path(&path)
+        .expect_err("it has no function")
+        .to_string();
+    assert!(error.contains(&format!("line {}, ", lines + 1)), "{error}");
+    std::fs::write(&path, &bytes[..bytes.len() - 3]).expect("written");
+    let cut = read_path(&path).expect("a cut is no error");
+    assert!(cut.truncated);
+    assert_eq!(cut.events, whole.events - 1);
 }
 
 proptest! {
