@@ -14,6 +14,10 @@ where
     F::Output: Send + 'static,
 {
     let _ = name;
+    #[cfg(feature = "simulation")]
+    if let Some(process) = crate::sim::process::current() {
+        return process.spawn(task);
+    }
     tokio::spawn(task)
 }
 

@@ -7,6 +7,7 @@
 //! * [`meta`]: cluster metadata through one Raft group.
 //! * [`log`], [`storage`]: the WAL and the partitions' logs in it; only they touch files.
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
+//! * `sim` (feature `simulation`): machines, processes and a network in one thread.
 //! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`exec`]: where tasks are started.
 
 pub mod admin;
@@ -21,6 +22,8 @@ pub mod net;
 pub mod node;
 pub mod producer;
 pub mod replica;
+#[cfg(feature = "simulation")]
+pub mod sim;
 pub mod storage;
 pub mod types;
 pub mod wire;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::admin;
 use crate::admin::exposition::{ListenerSources, Sources};
@@ -23,12 +24,13 @@ use crate::config::cli::{EXIT_CONFIG, EXIT_INTERNAL, EXIT_IO};
 use crate::exec;
 use crate::log::{LogConfig, LogStore, OpenError};
 use crate::meta::handle::MetadataHandle;
-use crate::meta::node::{self as meta_node, MetaError, MetaNode};
+use crate::meta::node::{self as meta_node, MetaError, MetaNode, MetaOptions};
 use crate::metrics::RequestMetrics;
 use crate::net::connection::{Budget, Limits};
 use crate::net::listener::{Listener, ListenerCounts};
 use crate::net::{self, ListenerKind, TcpListener};
 use crate::replica::manager::ReplicaManager;
+use crate::storage::Storage;
 use crate::wire::dispatch::Dispatcher;
 
 /// Until the first request of a connection.
@@ -74,6 +76,20 @@ impl NodeError {
     }
 }
 
+/// What [`Node::start_here`] runs on.
+pub struct Ground {
+    /// The disk.
+    pub storage: Arc<dyn Storage>,
+    /// Of this process: never used before.
+    pub incarnation: Uuid,
+    /// Called when nothing can be written to the log any more: the process has to end.
+    pub on_fatal: Box<dyn Fn(&str) + Send + Sync>,
+    /// How long the disk takes to sync the next group of records.
+    pub sync_time: Box<dyn FnMut() -> Duration + Send>,
+    /// The metadata log is compacted after this many entries.
+    pub snapshot_every: u64,
+}
+
 /// A running broker.
 pub struct Node {
     config: Arc<BrokerConfig>,
@@ -102,19 +118,37 @@ impl Node {
     /// [`NodeError`]; nothing is left running then.
     pub async fn start(mut config: BrokerConfig) -> Result<Self, NodeError> {
         let store = LogStore::open(log_config(&config))?;
-        if let Some(torn) = store.torn_tail() {
-            tracing::info!(?torn, "cut off a torn tail: this broker died while writing");
-        }
-        let sockets = bind(&mut config).await?;
-        tracing::info!(
-            broker = %config.id,
-            client = %config.client_listen,
-            replication = %config.replication_listen,
-            admin = %config.admin_listen,
-            "listening"
-        );
+        let sockets = listen(&mut config, &store).await?;
         let config = Arc::new(config);
         let meta = meta_node::start(config.clone(), true).await?;
+        Ok(Self::assemble(config, store, meta, sockets))
+    }
+
+    /// Starts a broker without a thread of its own, on a disk that is handed to it: everything
+    /// is a task of the current runtime.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start_here(mut config: BrokerConfig, ground: Ground) -> Result<Self, NodeError> {
+        let Ground {
+            storage,
+            incarnation,
+            on_fatal,
+            sync_time,
+            snapshot_every,
+        } = ground;
+        let store = LogStore::open_manual(log_config(&config), storage.clone(), on_fatal)?;
+        exec::spawn("wal-committer", store.driver(sync_time));
+        let sockets = listen(&mut config, &store).await?;
+        let config = Arc::new(config);
+        let options = MetaOptions {
+            config: config.clone(),
+            storage,
+            recovered: true,
+            incarnation,
+            snapshot_every,
+        };
+        let meta = meta_node::start_here(options).await?;
         Ok(Self::assemble(config, store, meta, sockets))
     }
 
@@ -262,6 +296,22 @@ fn limits(config: &BrokerConfig, budget: &Budget) -> Limits {
         write_stall: WRITE_STALL,
         budget: budget.clone(),
     }
+}
+
+/// Binds the listeners, and says what was found and where.
+async fn listen(config: &mut BrokerConfig, store: &LogStore) -> Result<Sockets, NodeError> {
+    if let Some(torn) = store.torn_tail() {
+        tracing::info!(?torn, "cut off a torn tail: this broker died while writing");
+    }
+    let sockets = bind(config).await?;
+    tracing::info!(
+        broker = %config.id,
+        client = %config.client_listen,
+        replication = %config.replication_listen,
+        admin = %config.admin_listen,
+        "listening"
+    );
+    Ok(sockets)
 }
 
 /// Binds every listener but the controller's, and writes the ports that were found into

@@ -12,6 +12,8 @@ pub enum Use {
     Batches = 1 << 32,
     /// The number that tells this run's messages from another's.
     Identity = 2 << 32,
+    /// The simulated world: network, disks, brokers.
+    World = 3 << 32,
 }
 
 /// The generator for one use, and one number among those of that use.

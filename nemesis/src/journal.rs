@@ -63,10 +63,19 @@ enum Line {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: Mutex<File>,
+    /// `None`: nothing that is done can outlive this process.
+    file: Option<Mutex<File>>,
 }
 
 impl Journal {
+    /// A journal that is not written: for a simulation, of which nothing outlives its process.
+    pub fn unwritten() -> Self {
+        Self {
+            path: PathBuf::new(),
+            file: None,
+        }
+    }
+
     /// Begins the journal of a run. Fails with `AlreadyExists` if there is one of that name.
     pub fn open(dir: &Path, owner: &Owner) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
@@ -78,7 +87,7 @@ impl Journal {
         file.lock()?;
         let journal = Self {
             path,
-            file: Mutex::new(file),
+            file: Some(Mutex::new(file)),
         };
         journal.write(&Line::Owner(owner.clone()))?;
         Ok(journal)
@@ -101,14 +110,20 @@ impl Journal {
 
     /// The run is over and nothing of it is left: removes the file.
     pub fn close(self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+        match self.file {
+            Some(_) => fs::remove_file(&self.path),
+            None => Ok(()),
+        }
     }
 
     fn write(&self, line: &Line) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         // One write: a line is there or it is not, whenever the process dies.
-        let mut file = self.file.lock().expect("no holder of this lock panics");
+        let mut file = file.lock().expect("no holder of this lock panics");
         file.write_all(&text)
     }
 }

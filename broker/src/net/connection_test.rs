@@ -78,7 +78,7 @@ fn limits() -> Limits {
 }
 
 struct Served {
-    client: TcpStream,
+    client: tokio::net::TcpStream,
     echo: Arc<Echo>,
     end: tokio::task::JoinHandle<End>,
     stop: watch::Sender<bool>,
@@ -89,7 +89,7 @@ async fn served(limits: Limits) -> Served {
         .await
         .unwrap();
     let address = socket.local_addr().unwrap();
-    let client = TcpStream::connect(address).await.unwrap();
+    let client = tokio::net::TcpStream::connect(address).await.unwrap();
     let (stream, _) = socket.accept().await.unwrap();
     let echo = Arc::new(Echo::default());
     let (stop, stopped) = watch::channel(false);

@@ -17,9 +17,9 @@ pub mod client;
 pub mod connection;
 pub mod contain;
 pub mod listener;
+mod stream;
 
-pub use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-pub use tokio::net::{TcpListener, TcpStream};
+pub use stream::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 
 /// Connections that the kernel completes and keeps while `accept` is busy.
 const BACKLOG: i32 = 1024;
@@ -49,6 +49,11 @@ impl ListenerKind {
 /// # Errors
 /// The address with what the operating system said.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = crate::sim::world::current() {
+        let bound = crate::sim::net::SimListener::bind(&world, address.port());
+        return bound.map(TcpListener::Simulated);
+    }
     let attempt = || -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -59,7 +64,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        tokio::net::TcpListener::from_std(socket.into()).map(TcpListener::Kernel)
     };
     attempt().map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
 }
@@ -71,8 +76,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpStream> {
     let Endpoint { host, port } = endpoint;
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{host}:{port}: {error}"));
-    let attempt = TcpStream::connect((host.as_str(), *port));
-    match tokio::time::timeout(timeout, attempt).await {
+    match tokio::time::timeout(timeout, dial(host, *port)).await {
         Ok(Ok(stream)) => tune(&stream).map(|()| stream).map_err(named),
         Ok(Err(error)) => Err(named(error)),
         Err(_) => Err(named(io::Error::new(
@@ -82,11 +86,27 @@ pub async fn connect(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpSt
     }
 }
 
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = crate::sim::world::current() {
+        let machine = host.parse().map_err(io::Error::other)?;
+        let connected = crate::sim::net::connect(&world, (machine, port)).await;
+        return connected.map(TcpStream::Simulated);
+    }
+    let connected = tokio::net::TcpStream::connect((host, port)).await;
+    connected.map(TcpStream::Kernel)
+}
+
 /// No delay for small frames, and probes that find out when the peer is gone without a word.
 ///
 /// # Errors
 /// When the socket is gone already.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    // Exhaustive only with simulated streams, which need no tuning.
+    #[cfg_attr(not(feature = "simulation"), expect(irrefutable_let_patterns))]
+    let TcpStream::Kernel(stream) = stream else {
+        return Ok(());
+    };
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))

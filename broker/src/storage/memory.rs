@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::Rng;
@@ -60,6 +61,8 @@ struct World {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     world: Arc<Mutex<World>>,
+    /// Set when the process that has this mount is dead: what its destructors write is refused.
+    unmounted: Arc<AtomicBool>,
 }
 
 struct MemoryFile {
@@ -121,6 +124,30 @@ impl MemoryStorage {
 
     fn world(&self) -> MutexGuard<'_, World> {
         locked(&self.world)
+    }
+
+    /// The same disk for the next process.
+    #[must_use]
+    pub fn remount(&self) -> Self {
+        Self {
+            world: self.world.clone(),
+            unmounted: Arc::default(),
+        }
+    }
+
+    /// From now on nothing is changed any more through this mount and the files opened by it.
+    /// What was written stays, as in the page cache of a kernel whose process was killed.
+    pub fn unmount(&self) {
+        self.unmounted.store(true, Ordering::Release);
+        self.world().locks.clear();
+    }
+
+    /// The world, to be changed.
+    fn changing(&self) -> io::Result<MutexGuard<'_, World>> {
+        match self.unmounted.load(Ordering::Acquire) {
+            true => Err(dead()),
+            false => Ok(self.world()),
+        }
     }
 
     /// The disk dies within the change after the next `changes`: it fails, done in part, and so
@@ -224,7 +251,7 @@ impl File for MemoryFile {
         buffers
             .iter()
             .for_each(|buffer| bytes.extend_from_slice(buffer));
-        let mut world = self.storage.world();
+        let mut world = self.storage.changing()?;
         let dies = world.burn()?;
         let room = world.room();
         let mut inode = locked(&self.inode);
@@ -258,7 +285,7 @@ impl File for MemoryFile {
     }
 
     fn datasync(&self) -> io::Result<()> {
-        let mut world = self.storage.world();
+        let mut world = self.storage.changing()?;
         if world.burn()? {
             return Err(dead());
         }
@@ -280,7 +307,7 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.storage.world().burn()? {
+        if self.storage.changing()?.burn()? {
             return Err(dead());
         }
         let len = usize::try_from(len).map_err(io::Error::other)?;
@@ -317,7 +344,7 @@ impl Storage for MemoryStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut world = self.world();
+        let mut world = self.changing()?;
         if world.files.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -340,7 +367,7 @@ impl Storage for MemoryStorage {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        let mut world = self.world();
+        let mut world = self.changing()?;
         if world.burn()? {
             return Err(dead());
         }
@@ -359,7 +386,7 @@ impl Storage for MemoryStorage {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.world();
+        let mut world = self.changing()?;
         if world.burn()? {
             return Err(dead());
         }

@@ -31,6 +31,8 @@ pub enum RuntimeName {
     Docker,
     /// Processes in network namespaces: no Docker, no root.
     Namespaces,
+    /// Whole brokers in this process, in simulated time, exactly repeatable; see --seeds.
+    Sim,
     /// Somebody else's cluster, at --bootstrap; only `--nemesis none`.
     External,
 }
@@ -43,6 +45,9 @@ pub enum DurabilityName {
     /// After the write, as Kafka does: durable by replication.
     Replicated,
 }
+
+/// Messages of a batch.
+const BATCH: u32 = 5000;
 
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
@@ -59,11 +64,18 @@ pub struct RunArgs {
     /// Everything random is drawn from it; printed and stored [default: a fresh one].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// How many seeds are simulated, counted up from --seed (--runtime sim only).
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub seeds: u64,
+    /// Simulate the remaining seeds also after one that failed.
+    #[arg(long)]
+    pub keep_going: bool,
     /// Messages to be acknowledged at least [default: 100000; large-batch: 5000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub messages: Option<u64>,
     /// Messages of one batch, which is one operation of the history.
-    #[arg(long, default_value_t = 5000, value_name = "N",
+    #[arg(long, default_value_t = BATCH, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch: u32,
     /// Partitions of the topic [default: 6; large-batch: 3].
@@ -207,6 +219,22 @@ impl RunArgs {
             Some(_) => RuntimeName::External,
             None => self.runtime,
         }
+    }
+
+    /// The same run in a size that suits a simulation, where nothing else was asked for: its
+    /// point is the number of seeds.
+    #[must_use]
+    pub fn for_simulation(&self) -> Self {
+        let mut args = self.clone();
+        args.messages = self.messages.or(Some(3000));
+        args.partitions = self.partitions.or(Some(3));
+        if self.batch == BATCH {
+            args.batch = 20;
+        }
+        if self.size == (100..=10_240) {
+            args.size = 100..=1000;
+        }
+        args
     }
 
     /// What cannot be asked for together.

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::time::Instant;
 
 use rdkafka::bindings::{rd_kafka_err2name, rd_kafka_err2str};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 
 use crate::history::Kind;
 

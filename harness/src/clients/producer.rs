@@ -4,7 +4,7 @@
 //! whose report never came (the client was told to give up) is [`Fate::Unknown`].
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
@@ -15,6 +15,7 @@ use rdkafka::producer::{
     PurgeConfig,
 };
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
 
 use super::{BatchOutcome, ClientSettings, Fate, conclude};
 use crate::value::{self, Identity};
@@ -114,7 +115,7 @@ impl BatchProducer {
         topic: &str,
         run: u64,
         batch: &[Outgoing],
-        give_up: &dyn Fn() -> bool,
+        give_up: &(dyn Fn() -> bool + Send + Sync),
     ) -> BatchOutcome {
         let mut fates: Vec<Heard> = vec![None; batch.len()];
         let mut open = batch.len();
@@ -159,7 +160,7 @@ impl BatchProducer {
         partition: i32,
         payload: &[u8],
         index: usize,
-        give_up: &dyn Fn() -> bool,
+        give_up: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<(), Fate> {
         let deadline = Instant::now() + self.delivery_timeout;
         let ticket = self.first_ticket + index;
@@ -183,7 +184,12 @@ impl BatchProducer {
         }
     }
 
-    fn await_reports(&self, fates: &mut [Heard], mut open: usize, give_up: &dyn Fn() -> bool) {
+    fn await_reports(
+        &self,
+        fates: &mut [Heard],
+        mut open: usize,
+        give_up: &(dyn Fn() -> bool + Send + Sync),
+    ) {
         let mut deadline = Instant::now() + self.delivery_timeout + REPORT_SLACK;
         let mut purged = false;
         open -= self.collect(fates);

@@ -4,7 +4,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
-use crate::clients::Acks;
+use crate::clients::{Acks, Library};
 use crate::history::Kind;
 
 const TOPIC: &str = "t";
@@ -16,6 +16,7 @@ fn settings(bootstrap: String, delivery_timeout: Duration) -> ClientSettings {
         acks: Acks::All,
         idempotence: true,
         delivery_timeout,
+        library: Library::Librdkafka,
     }
 }
 

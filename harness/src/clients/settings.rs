@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use super::Library;
+
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {
@@ -51,6 +53,8 @@ pub struct ClientSettings {
     pub idempotence: bool,
     /// A message that is not acknowledged for this long is given up (`message.timeout.ms`).
     pub delivery_timeout: Duration,
+    /// What the clients are made of.
+    pub library: Library,
 }
 
 /// A leader that cannot commit holds a request back for this long, and no longer: then the
@@ -145,6 +149,7 @@ mod tests {
                 acks,
                 idempotence,
                 delivery_timeout: Duration::from_secs(30),
+                library: Library::Librdkafka,
             };
             let created = settings
                 .producer()

@@ -4,7 +4,9 @@
 //! of histories depend on it. Reading histories is the checker's business, not this module's.
 
 mod event;
+mod memory;
 mod recorder;
 
 pub use event::{Event, Kind, Polled, Process, Sent, Value};
-pub use recorder::{HistoryError, Recorder, RecorderThread, start};
+pub use memory::Memory;
+pub use recorder::{HistoryError, Recorder, RecorderThread, in_memory, start};

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Event;
+use super::{Event, Memory};
 
 /// No event stays out of the file for longer.
 pub const FLUSH_EVERY: Duration = Duration::from_millis(50);
@@ -61,7 +61,15 @@ struct Shared {
 /// Where clients record what they do; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    shared: Arc<Shared>,
+    sink: Sink,
+}
+
+#[derive(Clone)]
+enum Sink {
+    /// A file, written by a thread.
+    File(Arc<Shared>),
+    /// Memory, written at once: one thread and a clock that is not the system's.
+    Memory(Memory),
 }
 
 /// The writing thread; [`RecorderThread::finish`] waits for its last line.
@@ -102,7 +110,7 @@ pub fn start(path: &Path) -> Result<(Recorder, RecorderThread), HistoryError> {
         .spawn(move || write_until_closed(&for_thread, file))
         .map_err(fails)?;
     let recorder = Recorder {
-        shared: shared.clone(),
+        sink: Sink::File(shared.clone()),
     };
     Ok((
         recorder,
@@ -113,45 +121,32 @@ pub fn start(path: &Path) -> Result<(Recorder, RecorderThread), HistoryError> {
     ))
 }
 
+/// A history in memory, for a simulation: it is over in seconds, and its clock is tokio's.
+#[must_use]
+pub fn in_memory() -> (Recorder, Memory) {
+    let memory = Memory::default();
+    let sink = Sink::Memory(memory.clone());
+    (Recorder { sink }, memory)
+}
+
 impl Recorder {
     /// Records an event at this moment, and returns its index.
     ///
     /// After a failure nothing is recorded any more; [`Recorder::failure`] tells it.
     pub fn record(&self, event: Event) -> u64 {
-        let weight = event.weight();
-        let mut queue = self.shared.lock();
-        let deadline = Instant::now() + ROOM_WITHIN;
-        while queue.weight + weight > QUEUE_BYTES_MAX && queue.weight > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || queue.failure.is_some() {
-                self.shared
-                    .fail(&mut queue, "the disk does not keep up".to_owned());
-                return queue.next;
-            }
-            queue = self
-                .shared
-                .progress
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        match &self.sink {
+            Sink::File(shared) => shared.record(event),
+            Sink::Memory(memory) => memory.record(&event),
         }
-        if queue.failure.is_some() || queue.closed {
-            return queue.next;
-        }
-        let index = queue.next;
-        queue.next += 1;
-        queue.weight += weight;
-        let time = u64::try_from(self.shared.started.elapsed().as_nanos())
-            .expect("a run is shorter than 584 years");
-        queue.events.push_back((time, event));
-        self.shared.work.notify_one();
-        index
     }
 
     /// Time since the run began, by the clock of the history.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.shared.started.elapsed()
+        match &self.sink {
+            Sink::File(shared) => shared.started.elapsed(),
+            Sink::Memory(memory) => memory.elapsed(),
+        }
     }
 
     /// Waits until everything recorded so far is in the file.
@@ -159,27 +154,21 @@ impl Recorder {
     /// # Errors
     /// Where the file cannot be written.
     pub fn flush(&self) -> Result<(), HistoryError> {
-        let mut queue = self.shared.lock();
-        let upto = queue.next;
-        queue.flush = true;
-        self.shared.work.notify_one();
-        while queue.written < upto && queue.failure.is_none() {
-            queue = self
-                .shared
-                .progress
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+        match &self.sink {
+            Sink::File(shared) => shared.flush(),
+            Sink::Memory(_) => Ok(()),
         }
-        queue.failure.clone().map_or(Ok(()), Err)
     }
 
     /// Why the history cannot be written, if that is so.
     #[must_use]
     pub fn failure(&self) -> Option<HistoryError> {
-        if !self.shared.failed.load(Ordering::Acquire) {
-            return None;
+        match &self.sink {
+            Sink::File(shared) if shared.failed.load(Ordering::Acquire) => {
+                shared.lock().failure.clone()
+            }
+            Sink::File(_) | Sink::Memory(_) => None,
         }
-        self.shared.lock().failure.clone()
     }
 }
 
@@ -211,6 +200,49 @@ impl Drop for RecorderThread {
 }
 
 impl Shared {
+    fn record(&self, event: Event) -> u64 {
+        let weight = event.weight();
+        let mut queue = self.lock();
+        let deadline = Instant::now() + ROOM_WITHIN;
+        while queue.weight + weight > QUEUE_BYTES_MAX && queue.weight > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || queue.failure.is_some() {
+                self.fail(&mut queue, "the disk does not keep up".to_owned());
+                return queue.next;
+            }
+            queue = self
+                .progress
+                .wait_timeout(queue, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        if queue.failure.is_some() || queue.closed {
+            return queue.next;
+        }
+        let index = queue.next;
+        queue.next += 1;
+        queue.weight += weight;
+        let time = u64::try_from(self.started.elapsed().as_nanos())
+            .expect("a run is shorter than 584 years");
+        queue.events.push_back((time, event));
+        self.work.notify_one();
+        index
+    }
+
+    fn flush(&self) -> Result<(), HistoryError> {
+        let mut queue = self.lock();
+        let upto = queue.next;
+        queue.flush = true;
+        self.work.notify_one();
+        while queue.written < upto && queue.failure.is_none() {
+            queue = self
+                .progress
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.failure.clone().map_or(Ok(()), Err)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

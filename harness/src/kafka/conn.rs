@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::meta::image::Endpoint;
+use broker::net::{self, TcpStream};
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Request, StrBytes, VersionRange,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// An answer that says it is longer is not read: nothing that we ask for comes near.
@@ -101,6 +102,16 @@ impl RequestError {
     }
 }
 
+/// `HOST:PORT`, with or without the brackets of an IPv6 address.
+fn endpoint(address: &str) -> Option<Endpoint> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(Endpoint {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
 /// A connection to one broker.
 pub struct Conn {
     stream: TcpStream,
@@ -121,12 +132,9 @@ impl Conn {
             address: address.to_owned(),
             why,
         };
-        let stream = timeout(within, TcpStream::connect(address))
-            .await
-            .map_err(|_| unreachable(format!("no answer within {within:?}")))?
-            .map_err(|e| unreachable(e.to_string()))?;
-        // Without Nagle's algorithm a small question leaves at once; failure costs only latency.
-        let _ = stream.set_nodelay(true);
+        let endpoint = endpoint(address).ok_or_else(|| unreachable("no HOST:PORT".to_owned()))?;
+        let connected = net::connect(&endpoint, within).await;
+        let stream = connected.map_err(|e| unreachable(e.to_string()))?;
         let mut conn = Conn {
             stream,
             address: address.to_owned(),
@@ -196,6 +204,35 @@ impl Conn {
             return Err(self.broke("an earlier request on it failed".to_owned()));
         }
         self.exchange(what, request, version, within).await
+    }
+
+    /// Sends a request that has no answer.
+    ///
+    /// # Errors
+    /// Where it cannot be sent.
+    pub async fn tell<R: Request>(
+        &mut self,
+        what: &'static str,
+        request: &R,
+        version: i16,
+        within: Duration,
+    ) -> Result<(), RequestError> {
+        self.broken = true;
+        self.correlation = self.correlation.wrapping_add(1);
+        let frame = self.frame(request, version)?;
+        let address = self.address.clone();
+        match timeout(within, self.stream.write_all(&frame)).await {
+            Ok(Ok(())) => {
+                self.broken = false;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.broke(error.to_string())),
+            Err(_) => Err(RequestError::Timeout {
+                address,
+                what,
+                within,
+            }),
+        }
     }
 
     async fn exchange<R: Request>(

@@ -13,7 +13,7 @@ use super::interrupt::Patience;
 use super::phases::{DRAIN_PATIENCE, Run};
 use super::threads::on_thread;
 use crate::cli::Workload;
-use crate::clients::ClientSettings;
+use crate::clients::{ClientSettings, Library, finished};
 use crate::workload::large_batch;
 use crate::workload::pace::Pace;
 use crate::workload::plan::{Plan, PlanSpec};
@@ -48,6 +48,7 @@ impl Run<'_> {
                         acks: self.args.acks,
                         idempotence: self.args.idempotence(),
                         delivery_timeout: self.args.delivery_timeout,
+                        library: Library::Librdkafka,
                     };
                     Clients::new(self.recorder.clone(), settings, name, partitions, identity)
                 }
@@ -95,7 +96,7 @@ impl Run<'_> {
                 let partitions = u32::try_from(sending.partitions).unwrap_or(1);
                 plan = plan.bound_to((trickle % partitions).cast_signed());
             }
-            producers::spawn(sending, number, plan, pace, start.into_std())
+            producers::spawn(sending, number, plan, pace, start)
         });
         started.collect()
     }
@@ -229,7 +230,8 @@ impl Run<'_> {
                 ..self.plan_spec(clients.partitions, u32::try_from(number).unwrap_or(0))
             };
             let pass = on_thread("large-batch", move || {
-                large_batch::run_once(&clients, &mut Plan::new(&spec, 0), DRAIN_PATIENCE)
+                let plan = &mut Plan::new(&spec, 0);
+                finished(large_batch::run_once(&clients, plan, DRAIN_PATIENCE))
             })
             .await;
             eprintln!("{pass}");

@@ -3,6 +3,7 @@
 //! * [`site`]: the cluster under test; [`phases`]: what is done to it, in order
 //! * [`recovery`]: whether it has recovered; [`audit`]: what its disks hold
 //! * [`verdict`]: check, report, last lines
+//! * [`simulated`]: runs in simulated time, many seeds after each other
 //! * [`folder`], [`environment`], [`progress`], [`interrupt`]: what surrounds a run
 
 mod audit;
@@ -16,6 +17,7 @@ mod phases;
 mod progress;
 mod quiet;
 mod recovery;
+pub mod simulated;
 mod site;
 mod threads;
 mod verdict;
@@ -53,7 +55,11 @@ pub fn main(args: &RunArgs) -> Exit {
         print!("{}", shown(&schedule, args.json));
         return Exit::Valid;
     }
-    match prepare_and_run(args, seed, schedule) {
+    let run = match args.runtime() {
+        RuntimeName::Sim => simulated::main(args, seed),
+        _ => prepare_and_run(args, seed, schedule),
+    };
+    match run {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -92,7 +98,7 @@ fn own_runtime(args: &RunArgs, name: RuntimeName) -> anyhow::Result<Own> {
     let choice = match name {
         RuntimeName::Docker => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
-        RuntimeName::Auto | RuntimeName::External => RuntimeChoice::Auto,
+        RuntimeName::Auto | RuntimeName::External | RuntimeName::Sim => RuntimeChoice::Auto,
     };
     // Small runtimes of their own, gone before namespaces are entered: that needs one thread.
     let healed = block_on(runtime::heal(&journal_dir(&args.out)))??;
@@ -226,6 +232,7 @@ fn switches(args: &RunArgs) -> String {
     let runtime = match args.runtime {
         RuntimeName::Docker => " --runtime docker",
         RuntimeName::Namespaces => " --runtime namespaces",
+        RuntimeName::Sim => " --runtime sim",
         RuntimeName::Auto | RuntimeName::External => "",
     };
     let mut switches = runtime.to_owned();

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::interrupt::Patience;
 use super::phases::{DRAIN_PATIENCE, Run};
 use super::recovery;
-use super::threads::on_thread;
 use crate::sampler::Sampler;
 use crate::workload::drain::{Drained, drain};
 
@@ -70,10 +69,7 @@ impl Run<'_> {
             let ranges = sampler.ranges(&acknowledged_to, RANGES_WITHIN).await;
             self.board.counters(clients.stats.clone());
             let consumers = self.args.consumers;
-            let drained = on_thread("drain", move || {
-                drain(&clients, &ranges, consumers, patience)
-            })
-            .await;
+            let drained = drain(&clients, &ranges, consumers, patience).await;
             // Ends asked after the pass: a tail that is gone by then is lost, not late.
             sampler.ranges(&acknowledged_to, RANGES_WITHIN).await;
             total.records += drained.records;

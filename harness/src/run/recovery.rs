@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::threads::on_thread;
+use crate::clients::beside;
 use crate::history::{Event, Kind, Process, Value};
 use crate::kafka::{Brokers, newest};
 use crate::workload::plan::Plan;
@@ -35,7 +35,7 @@ pub async fn wait(
     brokers: &Brokers,
     plan: &mut Plan,
     limit: Duration,
-    enough: &dyn Fn() -> bool,
+    enough: &(dyn Fn() -> bool + Send + Sync),
 ) -> Recovered {
     let began = Instant::now();
     let mut missing = String::new();
@@ -96,8 +96,9 @@ async fn probe(clients: &Clients, plan: &mut Plan) -> bool {
     quick.settings.delivery_timeout = quick.settings.delivery_timeout.min(WITHIN * 8);
     for _ in 0..PROBES {
         let (probing, mut mine) = (quick.clone(), plan.clone());
-        let (done, used) = on_thread("probe", move || {
-            let done = probe::write_everywhere(&probing, &mut mine);
+        let library = probing.settings.library;
+        let (done, used) = beside(library, "probe", async move {
+            let done = probe::write_everywhere(&probing, &mut mine).await;
             (done, mine)
         })
         .await;

@@ -50,7 +50,8 @@ pub fn check(history: &Path, args: &RunArgs, broken: &[String]) -> anyhow::Resul
 }
 
 /// The clauses that hold for what producers were told to wait for.
-fn profile(args: &RunArgs) -> &'static str {
+#[must_use]
+pub fn profile(args: &RunArgs) -> &'static str {
     match args.acks {
         crate::clients::Acks::Zero => "at-most-once",
         crate::clients::Acks::One => "acks1",

@@ -12,6 +12,7 @@ pub mod docker;
 pub mod doctor;
 pub mod namespaces;
 mod plan;
+pub mod sim;
 
 use std::fs;
 use std::io;

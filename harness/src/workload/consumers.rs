@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::Clients;
-use crate::clients::{LogReader, Received};
+use crate::clients::{Reader, Received, finished};
 use crate::history::{Event, Kind, Process, Value};
 
 /// Length of one poll; a poll that is full returns sooner.
@@ -40,25 +40,28 @@ pub fn spawn(
     let clients = clients.clone();
     std::thread::Builder::new()
         .name(format!("consumer-{number}"))
-        .spawn(move || {
-            while !clients.stopping() {
-                run_one(&clients, &partitions);
-                if clients.wait(BACKOFF) {
-                    return;
-                }
-            }
-        })
+        .spawn(move || finished(run(&clients, &partitions)))
+}
+
+/// One consumer after the other, until the clients are stopped.
+pub async fn run(clients: &Clients, partitions: &[i32]) {
+    while !clients.stopping() {
+        run_one(clients, partitions).await;
+        if clients.wait(BACKOFF).await {
+            return;
+        }
+    }
 }
 
 /// One process, until it crashes or is stopped.
-fn run_one(clients: &Clients, partitions: &[i32]) {
+async fn run_one(clients: &Clients, partitions: &[i32]) {
     let process = clients.new_process();
     let from: Vec<(i32, i64)> = partitions.iter().map(|p| (*p, 0)).collect();
     let Some(mut reader) = assign(clients, process, &from) else {
         return;
     };
     while !clients.stopping() {
-        let received = poll(clients, process, &mut reader, POLL);
+        let received = poll(clients, process, &mut reader, POLL).await;
         for record in &received.records {
             clients.note_polled(record.partition, record.offset);
         }
@@ -71,7 +74,7 @@ fn run_one(clients: &Clients, partitions: &[i32]) {
 }
 
 /// Attaches a reader by hand, as one recorded operation.
-pub fn assign(clients: &Clients, process: Process, from: &[(i32, i64)]) -> Option<LogReader> {
+pub fn assign(clients: &Clients, process: Process, from: &[(i32, i64)]) -> Option<Reader> {
     let keys: Vec<String> = from.iter().map(|(p, _)| clients.key(*p)).collect();
     let event = |kind| {
         let mut event = Event::new(process, kind, "assign", Value::Json(json!(keys)));
@@ -80,13 +83,13 @@ pub fn assign(clients: &Clients, process: Process, from: &[(i32, i64)]) -> Optio
         event
     };
     clients.recorder.record(event(Kind::Invoke));
-    match LogReader::start(&clients.settings, &clients.topic, clients.run, from) {
+    match Reader::start(&clients.settings, &clients.topic, clients.run, from) {
         Ok(reader) => {
             clients.recorder.record(event(Kind::Ok));
             Some(reader)
         }
         Err(error) => {
-            let why = json!({"code": "_INVALID_CLIENT", "message": error.to_string()});
+            let why = json!({"code": "_INVALID_CLIENT", "message": error});
             clients
                 .recorder
                 .record(event(Kind::Fail).with_error(Some(why)));
@@ -96,14 +99,14 @@ pub fn assign(clients: &Clients, process: Process, from: &[(i32, i64)]) -> Optio
 }
 
 /// One poll as one recorded operation.
-pub fn poll(
+pub async fn poll(
     clients: &Clients,
     process: Process,
-    reader: &mut LogReader,
+    reader: &mut Reader,
     within: Duration,
 ) -> Received {
     clients.record(process, Kind::Invoke, "poll", Value::Polling);
-    let received = reader.poll(within);
+    let received = reader.poll(within).await;
     let corrupt = received.records.iter().filter(|r| r.value.is_err()).count();
     clients
         .stats

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clients::ClientSettings;
+use tokio::sync::Notify;
+
+use crate::clients::{ClientSettings, Library};
 use crate::history::{Event, Kind, Process, Recorder, Value};
 
 /// Counters for progress and for the end of the main phase; the verdict never rests on them.
@@ -68,6 +70,8 @@ struct Control {
     abandon: AtomicBool,
     waiting: Mutex<()>,
     stopped: Condvar,
+    /// The same for those who wait without a thread.
+    told: Notify,
 }
 
 fn from_zero(partitions: i32) -> Arc<Vec<AtomicI64>> {
@@ -146,6 +150,7 @@ impl Clients {
             .unwrap_or_else(PoisonError::into_inner);
         self.control.stop.store(true, Ordering::Release);
         self.control.stopped.notify_all();
+        self.control.told.notify_waiters();
     }
 
     /// Gives up what is under way, as well.
@@ -167,8 +172,19 @@ impl Clients {
     }
 
     /// Waits for `pause`, or less if the clients are stopped; returns whether they are.
-    #[must_use]
-    pub fn wait(&self, pause: Duration) -> bool {
+    pub async fn wait(&self, pause: Duration) -> bool {
+        if self.settings.library == Library::Librdkafka {
+            return self.block(pause);
+        }
+        let told = self.control.told.notified();
+        if !self.stopping() && !pause.is_zero() {
+            // An error says that the pause is over.
+            let _ = tokio::time::timeout(pause, told).await;
+        }
+        self.stopping()
+    }
+
+    fn block(&self, pause: Duration) -> bool {
         let guard = self
             .control
             .waiting

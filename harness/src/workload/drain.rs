@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Map, Value as Json, json};
+use tokio::time::Instant;
 
 use super::Clients;
 use super::consumers::{POLL, assign, poll};
-use crate::clients::Received;
+use crate::clients::{Received, beside};
 use crate::history::{Event, Kind, Process, Value};
 
 /// What to read of each partition: from its log start to its end.
@@ -39,8 +41,12 @@ impl Drained {
 
 /// Reads all ranges with `consumers` fresh consumers at once. A consumer that gets nothing new
 /// for `patience` gives up.
-#[must_use]
-pub fn drain(clients: &Clients, ranges: &Ranges, consumers: u32, patience: Duration) -> Drained {
+pub async fn drain(
+    clients: &Clients,
+    ranges: &Ranges,
+    consumers: u32,
+    patience: Duration,
+) -> Drained {
     clients.stats.drained.store(0, Ordering::Relaxed);
     let shares = (0..consumers).map(|number| {
         let mine = |partition: &i32| *partition as u32 % consumers == number;
@@ -51,16 +57,15 @@ pub fn drain(clients: &Clients, ranges: &Ranges, consumers: u32, patience: Durat
             .collect();
         share
     });
-    let mut total = Drained::default();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = shares
-            .filter(|share| !share.is_empty())
-            .map(|share| scope.spawn(move || drain_share(clients, &share, patience)))
-            .collect();
-        for worker in workers {
-            total.add(worker.join().expect("a drain does not panic"));
-        }
+    let workers = shares.filter(|share| !share.is_empty()).map(|share| {
+        let (library, clients) = (clients.settings.library, clients.clone());
+        let work = async move { drain_share(&clients, &share, patience).await };
+        beside(library, "drain", work)
     });
+    let mut total = Drained::default();
+    for drained in join_all(workers).await {
+        total.add(drained);
+    }
     total
 }
 
@@ -70,7 +75,7 @@ struct Position {
     at: i64,
 }
 
-fn drain_share(clients: &Clients, ranges: &Ranges, patience: Duration) -> Drained {
+async fn drain_share(clients: &Clients, ranges: &Ranges, patience: Duration) -> Drained {
     let process = clients.new_process();
     clients.record(process, Kind::Invoke, "drain", Value::Json(Json::Null));
     let mut positions: BTreeMap<i32, Position> = ranges
@@ -81,7 +86,7 @@ fn drain_share(clients: &Clients, ranges: &Ranges, patience: Duration) -> Draine
         })
         .collect();
     let mut drained = Drained::default();
-    read_up_to(clients, process, &mut positions, patience, &mut drained);
+    read_up_to(clients, process, &mut positions, patience, &mut drained).await;
     for (partition, position) in &positions {
         if position.at < position.wanted.1 {
             drained.short.insert(*partition, position.at);
@@ -91,7 +96,7 @@ fn drain_share(clients: &Clients, ranges: &Ranges, patience: Duration) -> Draine
     drained
 }
 
-fn read_up_to(
+async fn read_up_to(
     clients: &Clients,
     process: Process,
     positions: &mut BTreeMap<i32, Position>,
@@ -104,7 +109,7 @@ fn read_up_to(
     };
     let mut last_progress = Instant::now();
     while positions.values().any(|pos| pos.at < pos.wanted.1) && !clients.abandoned() {
-        let received = poll(clients, process, &mut reader, POLL);
+        let received = poll(clients, process, &mut reader, POLL).await;
         drained.records += received.records.len() as u64;
         drained.bytes += received.bytes;
         let count = received.records.len() as u64;

@@ -7,7 +7,7 @@ use rdkafka::mocking::MockCluster;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::clients::{Acks, ClientSettings};
+use crate::clients::{Acks, ClientSettings, Library, finished};
 use crate::history;
 use crate::workload::pace::Pace;
 use crate::workload::plan::{Plan, PlanSpec};
@@ -38,8 +38,15 @@ fn clients_of(bootstrap: String, recorder: history::Recorder) -> Clients {
         acks: Acks::All,
         idempotence: true,
         delivery_timeout: Duration::from_secs(20),
+        library: Library::Librdkafka,
     };
     Clients::new(recorder, settings, Arc::from("t"), 3, RUN)
+}
+
+/// Drains have threads of their own, which are waited for.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(work)
 }
 
 fn until(what: &str, condition: impl Fn() -> bool) {
@@ -78,14 +85,14 @@ fn everything_acknowledged_is_polled_drained_and_recorded() {
     for thread in threads {
         thread.join().expect("no client panics");
     }
-    assert!(probe::write_everywhere(
+    assert!(finished(probe::write_everywhere(
         &clients,
         &mut Plan::new(&spec(), 2)
-    ));
+    )));
 
     let acknowledged = stats.acknowledged.load(Ordering::Relaxed);
     let ranges = ends_in(&cluster, &clients);
-    let drained = drain(&clients, &ranges, 2, Duration::from_secs(20));
+    let drained = block_on(drain(&clients, &ranges, 2, Duration::from_secs(20)));
     assert_eq!(drained.records, acknowledged);
     assert!(drained.short.is_empty(), "{drained:?}");
     thread.finish().expect("history");
@@ -168,13 +175,13 @@ fn an_end_that_nobody_serves_leaves_the_drain_short() {
     let path = dir.path().join("history.jsonl");
     let (recorder, thread) = history::start(&path).expect("recorder");
     let clients = clients_of(cluster.bootstrap_servers(), recorder);
-    assert!(probe::write_everywhere(
+    assert!(finished(probe::write_everywhere(
         &clients,
         &mut Plan::new(&spec(), 0)
-    ));
+    )));
     // One record is there, and two are claimed to be.
     let ranges = Ranges::from([(0, (0, 1)), (1, (0, 2))]);
-    let drained = drain(&clients, &ranges, 1, Duration::from_millis(600));
+    let drained = block_on(drain(&clients, &ranges, 1, Duration::from_millis(600)));
     assert_eq!(drained.short, BTreeMap::from([(1, 1)]));
     thread.finish().expect("history");
     let events = events(&path);

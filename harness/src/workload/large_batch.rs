@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::Clients;
 use super::consumers::{POLL, assign, poll};
@@ -66,17 +67,17 @@ impl fmt::Display for LargeBatch {
 }
 
 /// Sends one batch and reads it. A consumer that gets nothing for `patience` gives up.
-pub fn run_once(clients: &Clients, plan: &mut Plan, patience: Duration) -> LargeBatch {
+pub async fn run_once(clients: &Clients, plan: &mut Plan, patience: Duration) -> LargeBatch {
     let batch = plan.next_batch();
     let began = Instant::now();
     let process = clients.new_process();
-    send(clients, process, &mut None, &batch);
+    send(clients, process, &mut None, &batch).await;
     let produced_at = Instant::now();
     let acknowledged = clients
         .stats
         .acknowledged
         .load(std::sync::atomic::Ordering::Relaxed);
-    let consumed = read(clients, acknowledged, patience);
+    let consumed = read(clients, acknowledged, patience).await;
     LargeBatch {
         topic: clients.topic.to_string(),
         produced: batch.len() as u64,
@@ -88,7 +89,7 @@ pub fn run_once(clients: &Clients, plan: &mut Plan, patience: Duration) -> Large
     }
 }
 
-fn read(clients: &Clients, wanted: u64, patience: Duration) -> u64 {
+async fn read(clients: &Clients, wanted: u64, patience: Duration) -> u64 {
     let process = clients.new_process();
     let from: Vec<(i32, i64)> = (0..clients.partitions).map(|p| (p, 0)).collect();
     let Some(mut reader) = assign(clients, process, &from) else {
@@ -97,7 +98,7 @@ fn read(clients: &Clients, wanted: u64, patience: Duration) -> u64 {
     let mut seen = BTreeSet::new();
     let mut last_progress = Instant::now();
     while (seen.len() as u64) < wanted && last_progress.elapsed() < patience {
-        let received = poll(clients, process, &mut reader, POLL / 4);
+        let received = poll(clients, process, &mut reader, POLL / 4).await;
         for record in &received.records {
             clients.note_polled(record.partition, record.offset);
             if let Ok(value) = record.value

@@ -6,9 +6,9 @@ use super::producers::send;
 use crate::history::Kind;
 
 /// Sends one message to each partition from a process of its own, as a recorded operation.
-/// Blocks for at most the clients' delivery timeout. Returns whether all were acknowledged.
-pub fn write_everywhere(clients: &Clients, plan: &mut Plan) -> bool {
+/// Takes at most the clients' delivery timeout. Returns whether all were acknowledged.
+pub async fn write_everywhere(clients: &Clients, plan: &mut Plan) -> bool {
     let process = clients.new_process();
     let mut producer = None;
-    send(clients, process, &mut producer, &plan.one_each()) == Kind::Ok
+    send(clients, process, &mut producer, &plan.one_each()).await == Kind::Ok
 }

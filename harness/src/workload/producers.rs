@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use super::Clients;
 use super::pace::Pace;
 use super::plan::Plan;
-use crate::clients::{BatchOutcome, BatchProducer, Fate, Outgoing};
+use crate::clients::{BatchOutcome, Fate, Outgoing, Producer, finished};
 use crate::history::{Event, Kind, Process, Recorder, Sent, Value};
 
 /// After a batch that did not go well, so that a refusing cluster is not hammered.
@@ -29,26 +30,27 @@ pub fn spawn(
     let clients = clients.clone();
     std::thread::Builder::new()
         .name(format!("producer-{number}"))
-        .spawn(move || run(&clients, plan, pace, start))
+        .spawn(move || finished(run(&clients, plan, pace, start)))
 }
 
-fn run(clients: &Clients, mut plan: Plan, pace: Pace, start: Instant) {
+/// One producer, until the clients are stopped.
+pub async fn run(clients: &Clients, mut plan: Plan, pace: Pace, start: Instant) {
     let mut process = clients.new_process();
     let mut producer = None;
     for n in 0.. {
         let until_due = pace.due(n).saturating_sub(start.elapsed());
-        if clients.wait(until_due) {
+        if clients.wait(until_due).await {
             return;
         }
         let batch = plan.next_batch();
-        let kind = send(clients, process, &mut producer, &batch);
+        let kind = send(clients, process, &mut producer, &batch).await;
         if kind != Kind::Ok {
             // An idempotent producer that gave a message up has lost its place: a new one has none.
             producer = None;
             if kind == Kind::Info {
                 process = clients.new_process();
             }
-            if clients.wait(BACKOFF) {
+            if clients.wait(BACKOFF).await {
                 return;
             }
         }
@@ -57,10 +59,10 @@ fn run(clients: &Clients, mut plan: Plan, pace: Pace, start: Instant) {
 
 /// Sends one batch as one operation, and returns what it came to. A producer is made where there
 /// is none.
-pub fn send(
+pub async fn send(
     clients: &Clients,
     process: Process,
-    producer: &mut Option<BatchProducer>,
+    producer: &mut Option<Producer>,
     batch: &[Outgoing],
 ) -> Kind {
     let topic = &clients.topic;
@@ -74,13 +76,15 @@ pub fn send(
     let messages = batch.len() as u64;
     clients.stats.invoked.fetch_add(messages, Ordering::Relaxed);
     if producer.is_none() {
-        match BatchProducer::new(&clients.settings) {
+        match Producer::new(&clients.settings) {
             Ok(fresh) => *producer = Some(fresh),
-            Err(error) => return never_sent(clients, process, batch, &error.to_string()),
+            Err(error) => return never_sent(clients, process, batch, &error),
         }
     }
     let producer = producer.as_mut().expect("it was just made");
-    let outcome = producer.send_batch(topic, clients.run, batch, &|| clients.abandoned());
+    let give_up = || clients.abandoned();
+    let sending = producer.send_batch(topic, clients.run, batch, &give_up);
+    let outcome = sending.await;
     conclude(clients, process, batch, &outcome);
     outcome.kind
 }
