@@ -141,7 +141,9 @@ macro_rules! writes {
                 context: &mut Context<'_>,
                 pieces: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                either!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(context, pieces))
+                either!(self.get_mut(), inner => {
+                    Pin::new(inner).poll_write_vectored(context, pieces)
+                })
             }
 
             fn is_write_vectored(&self) -> bool {

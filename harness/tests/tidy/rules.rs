@@ -161,7 +161,7 @@ pub fn purity(source: &Source) -> Vec<String> {
 const SEAMS: &[(&str, &[&str], &str)] = &[
     (
         "tokio::spawn(",
-        &["broker/src/exec.rs"],
+        &["broker/src/exec.rs", "broker/src/sim/"],
         "start tasks through `exec`",
     ),
     (
