@@ -26,6 +26,22 @@ pub enum NodeState {
     },
 }
 
+/// What can be done to the disk of a node, where a runtime has such disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskOrder {
+    /// The machine loses power, and what was not synced.
+    LosePower {
+        /// Some blocks of what was not synced are there all the same.
+        torn: bool,
+    },
+    /// Nothing more fits, or everything fits again.
+    Full(bool),
+    /// The next sync fails.
+    FailSync,
+    /// Each sync takes this long; zero: as long as it takes.
+    Slow(Duration),
+}
+
 /// What a runtime could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -102,6 +118,21 @@ pub trait Cluster: Send + Sync {
 
     /// Lets it go on.
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError>;
+
+    /// Does something to a node's disk. Only simulations have disks that obey.
+    async fn disk(&self, node: NodeId, order: DiskOrder) -> Result<(), ClusterError> {
+        Err(ClusterError::Refused {
+            what: format!("{order:?}"),
+            node,
+            why: "the disks of this runtime do not obey; use --runtime sim".to_owned(),
+        })
+    }
+
+    /// Bytes that still fit on a node's disk, where that can be set.
+    async fn room(&self, node: NodeId) -> Result<u64, ClusterError> {
+        let _ = node;
+        Ok(u64::MAX)
+    }
 
     /// Measures the state of the broker's process.
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError>;

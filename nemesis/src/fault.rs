@@ -23,6 +23,20 @@ pub enum FaultKind {
     Pause,
     /// The traffic of the replication port is held back.
     DelayWatermark,
+    /// One direction of a node's links is cut: it is not heard, or it does not hear.
+    OneWay,
+    /// A machine loses power, and with it every write that was not synced.
+    LoseUnsynced,
+    /// A machine loses power, and of each write that was not synced some blocks are there.
+    TornWrites,
+    /// Several machines lose power at once, sometimes all.
+    Blackout,
+    /// There is no room on a disk any more.
+    DiskFull,
+    /// A disk says that a sync failed, which is the end of the process.
+    SyncError,
+    /// A disk is slow: each sync takes a large part of a second.
+    SlowDisk,
 }
 
 impl FaultKind {
@@ -34,6 +48,22 @@ impl FaultKind {
         Self::DelayWatermark,
     ];
 
+    /// The kinds that only a simulation offers: they need its disks, or are proven only there.
+    pub const SIMULATED: [Self; 7] = [
+        Self::OneWay,
+        Self::LoseUnsynced,
+        Self::TornWrites,
+        Self::Blackout,
+        Self::DiskFull,
+        Self::SyncError,
+        Self::SlowDisk,
+    ];
+
+    /// Every kind, those that every runtime offers first.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::SIMULATED)
+    }
+
     /// The name on the command line and in the history.
     pub fn name(self) -> &'static str {
         match self {
@@ -41,6 +71,13 @@ impl FaultKind {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::DelayWatermark => "delay-watermark",
+            Self::OneWay => "one-way",
+            Self::LoseUnsynced => "lose-unsynced",
+            Self::TornWrites => "torn-writes",
+            Self::Blackout => "blackout",
+            Self::DiskFull => "disk-full",
+            Self::SyncError => "sync-error",
+            Self::SlowDisk => "slow-disk",
         }
     }
 
@@ -51,6 +88,17 @@ impl FaultKind {
             Self::Kill => "kill -9 of a broker, started again some seconds later",
             Self::Pause => "freezes a broker's process, its connections stay open",
             Self::DelayWatermark => "delays the traffic of the replication port, each way",
+            Self::OneWay => "cuts one direction of a node's links (simulation only)",
+            Self::LoseUnsynced => {
+                "power loss of a machine: un-synced writes are gone (simulation only)"
+            }
+            Self::TornWrites => {
+                "power loss of a machine: un-synced writes are there in parts (simulation only)"
+            }
+            Self::Blackout => "power loss of several machines at once (simulation only)",
+            Self::DiskFull => "a disk without room, for a while (simulation only)",
+            Self::SyncError => "a sync that fails: the broker has to stop (simulation only)",
+            Self::SlowDisk => "a disk whose syncs take very long (simulation only)",
         }
     }
 }
@@ -64,8 +112,8 @@ impl fmt::Display for FaultKind {
 /// A word after `--nemesis` that is no fault kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown nemesis `{0}`: known are partition, kill, pause, delay-watermark, \
-     lists of them (partition,kill), and none"
+    "unknown nemesis `{0}`: `harness list nemeses` has them; \
+     lists of them (partition,kill) and none are understood, too"
 )]
 pub struct UnknownFault(pub String);
 
@@ -73,7 +121,7 @@ impl FromStr for FaultKind {
     type Err = UnknownFault;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        let found = Self::every().find(|kind| kind.name() == text);
         found.ok_or_else(|| UnknownFault(text.to_owned()))
     }
 }
@@ -132,6 +180,13 @@ pub enum Shape {
         /// All nodes, the bridge in the middle.
         order: Vec<NodeId>,
     },
+    /// One direction of all links between one node and every other broker.
+    OneWay {
+        /// Which node.
+        target: Target,
+        /// It does not hear the others (else: they do not hear it).
+        deaf: bool,
+    },
     /// Jepsen's majorities ring: each node hears itself and the next ones round the circle, a
     /// majority in all, and no two nodes hear the same majority. One-way cuts; with TCP that
     /// leaves a link only where both ends hear each other (with three nodes: none).
@@ -149,6 +204,8 @@ impl fmt::Display for Shape {
         };
         match self {
             Self::Isolate { target } => write!(f, "isolate {target}"),
+            Self::OneWay { target, deaf: true } => write!(f, "{target} hears nobody"),
+            Self::OneWay { target, .. } => write!(f, "nobody hears {target}"),
             Self::Halves { side } => write!(f, "{} | the others", names(side, " ")),
             Self::Bridge { order } => write!(f, "bridge {}", names(order, " - ")),
             Self::Ring { order } => write!(f, "majorities ring {}", names(order, " > ")),
@@ -162,6 +219,10 @@ impl Shape {
     pub fn deaf(&self, nodes: &[NodeId], isolated: Option<NodeId>) -> Vec<(NodeId, NodeId)> {
         let cut = |from: NodeId, to: NodeId| match self {
             Self::Isolate { .. } => (Some(from) == isolated) != (Some(to) == isolated),
+            Self::OneWay { deaf, .. } => {
+                let (it, other) = if *deaf { (to, from) } else { (from, to) };
+                Some(it) == isolated && Some(other) != isolated
+            }
             Self::Halves { side } => side.contains(&from) != side.contains(&to),
             Self::Bridge { order } => {
                 let middle = order.len() / 2;
@@ -229,16 +290,58 @@ pub enum Action {
         #[serde(rename = "outbound-ms")]
         outbound_ms: u32,
     },
+    /// See [`FaultKind::LoseUnsynced`], [`FaultKind::TornWrites`].
+    PowerLoss {
+        /// Who.
+        target: Target,
+        /// Whether some blocks of what was not synced are there.
+        torn: bool,
+    },
+    /// See [`FaultKind::Blackout`].
+    Blackout {
+        /// Who.
+        nodes: Vec<NodeId>,
+        /// As in a power loss.
+        torn: bool,
+    },
+    /// See [`FaultKind::DiskFull`].
+    DiskFull {
+        /// Whose disk.
+        target: Target,
+    },
+    /// See [`FaultKind::SyncError`].
+    SyncError {
+        /// Whose disk.
+        target: Target,
+    },
+    /// See [`FaultKind::SlowDisk`].
+    SlowDisk {
+        /// Whose disk.
+        target: Target,
+        /// What a sync takes, in milliseconds.
+        #[serde(rename = "sync-ms")]
+        sync_ms: u32,
+    },
 }
 
 impl Action {
     /// The kind that it is of.
     pub fn kind(&self) -> FaultKind {
         match self {
+            Self::Partition {
+                shape: Shape::OneWay { .. },
+                ..
+            } => FaultKind::OneWay,
             Self::Partition { .. } => FaultKind::Partition,
             Self::Kill { .. } => FaultKind::Kill,
             Self::Pause { .. } => FaultKind::Pause,
             Self::DelayWatermark { .. } => FaultKind::DelayWatermark,
+            Self::PowerLoss { torn: false, .. } => FaultKind::LoseUnsynced,
+            Self::PowerLoss { torn: true, .. } => FaultKind::TornWrites,
+            Self::Blackout { .. } => FaultKind::Blackout,
+            Self::DiskFull { .. } => FaultKind::DiskFull,
+            Self::SyncError { .. } => FaultKind::SyncError,
+            Self::SlowDisk { .. } => FaultKind::SlowDisk,
         }
     }
 
@@ -246,13 +349,17 @@ impl Action {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Partition {
-                shape: Shape::Isolate { target },
+                shape: Shape::Isolate { target } | Shape::OneWay { target, .. },
                 ..
             }
             | Self::Kill { target }
             | Self::Pause { target }
-            | Self::DelayWatermark { target, .. } => Some(target),
-            Self::Partition { .. } => None,
+            | Self::DelayWatermark { target, .. }
+            | Self::PowerLoss { target, .. }
+            | Self::DiskFull { target }
+            | Self::SyncError { target }
+            | Self::SlowDisk { target, .. } => Some(target),
+            Self::Partition { .. } | Self::Blackout { .. } => None,
         }
     }
 
@@ -275,7 +382,17 @@ impl Action {
                 }
                 text
             }
-            Self::Kill { target } | Self::Pause { target } => target.to_string(),
+            Self::Kill { target }
+            | Self::Pause { target }
+            | Self::PowerLoss { target, .. }
+            | Self::DiskFull { target }
+            | Self::SyncError { target } => target.to_string(),
+            Self::SlowDisk { target, sync_ms } => format!("{target}: {sync_ms} ms a sync"),
+            Self::Blackout { nodes, torn } => {
+                let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+                let torn = if *torn { ", writes torn" } else { "" };
+                format!("{}{torn}", names.join(" "))
+            }
             Self::DelayWatermark {
                 target,
                 inbound_ms,
@@ -294,9 +411,17 @@ impl Action {
         let forces_election = match self {
             // With the controller in reach the leader's session goes on: followers leave the
             // ISR and the leader stays.
+            Self::Partition {
+                shape: Shape::OneWay { .. },
+                ..
+            } => false,
             Self::Partition { spares, .. } => !spares.contains(&Listener::Controller),
-            Self::Kill { .. } | Self::Pause { .. } => true,
-            Self::DelayWatermark { .. } => false,
+            Self::Kill { .. } | Self::Pause { .. } | Self::PowerLoss { .. } => true,
+            Self::SyncError { .. } => true,
+            Self::DelayWatermark { .. }
+            | Self::Blackout { .. }
+            | Self::DiskFull { .. }
+            | Self::SlowDisk { .. } => false,
         };
         forces_election.then_some(Requirement::LeaderEpochChange {
             partition: *partition,

@@ -27,7 +27,7 @@ pub mod node;
 pub mod roles;
 pub mod schedule;
 
-pub use cluster::{Cluster, ClusterError, NodeState};
+pub use cluster::{Cluster, ClusterError, DiskOrder, NodeState};
 pub use executor::{Execution, Executor, NemesisError, Observer, Step, StepKind};
 pub use fault::{Action, Fault, FaultKind, Requirement, Shape, Target};
 pub use journal::Journal;

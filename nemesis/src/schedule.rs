@@ -184,8 +184,10 @@ fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
             partitions: spec.partitions,
         });
     }
-    let networked =
-        |kind: &&FaultKind| matches!(**kind, FaultKind::Partition | FaultKind::DelayWatermark);
+    let networked = |kind: &&FaultKind| {
+        let cut = matches!(**kind, FaultKind::Partition | FaultKind::OneWay);
+        cut || **kind == FaultKind::DelayWatermark
+    };
     if let Some(kind) = spec.kinds.iter().find(networked)
         && spec.nodes < 2
     {
@@ -252,6 +254,8 @@ struct Draw<'a> {
     kills: Deck<Aim>,
     pauses: Deck<Aim>,
     delays: Deck<Aim>,
+    /// For what only a simulation does.
+    others: Deck<Aim>,
 }
 
 impl<'a> Draw<'a> {
@@ -279,7 +283,8 @@ impl<'a> Draw<'a> {
             cuts: Deck::new(cuts, vec![Cut::Leader]),
             kills: Deck::new(aims.clone(), vec![Aim::Leader]),
             pauses: Deck::new(aims, vec![Aim::Leader]),
-            delays: Deck::new(delays, vec![Aim::Leader]),
+            delays: Deck::new(delays.clone(), vec![Aim::Leader]),
+            others: Deck::new(delays, vec![Aim::Leader]),
         }
     }
 
@@ -314,6 +319,46 @@ impl<'a> Draw<'a> {
                     outbound_ms,
                 }
             }
+            _ => self.simulated(kind),
+        }
+    }
+
+    /// A fault that only a simulation offers.
+    fn simulated(&mut self, kind: FaultKind) -> Action {
+        if kind == FaultKind::Blackout {
+            let mut nodes = self.order();
+            let least = (nodes.len() / 2 + 1).min(nodes.len());
+            nodes.truncate(self.rng.random_range(least..=nodes.len()));
+            nodes.sort_unstable();
+            let torn = self.rng.random();
+            return Action::Blackout { nodes, torn };
+        }
+        let aim = self.others.draw(&mut self.rng).unwrap_or(Aim::One);
+        let target = self.target(aim);
+        match kind {
+            FaultKind::OneWay => Action::Partition {
+                shape: Shape::OneWay {
+                    target,
+                    deaf: self.rng.random(),
+                },
+                spares: if self.rng.random_ratio(1, 4) {
+                    vec![Listener::Controller]
+                } else {
+                    Vec::new()
+                },
+                clients: false,
+            },
+            FaultKind::LoseUnsynced => Action::PowerLoss {
+                target,
+                torn: false,
+            },
+            FaultKind::TornWrites => Action::PowerLoss { target, torn: true },
+            FaultKind::DiskFull => Action::DiskFull { target },
+            FaultKind::SyncError => Action::SyncError { target },
+            _ => Action::SlowDisk {
+                target,
+                sync_ms: *DELAYS_MS.choose(&mut self.rng).expect("not empty"),
+            },
         }
     }
 

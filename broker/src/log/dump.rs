@@ -151,8 +151,19 @@ pub enum Found<'a> {
 /// # Errors
 /// As [`dump_log`].
 pub fn scan_log(dir: &Path, found: &mut dyn FnMut(Found<'_>)) -> Result<(), DumpError> {
-    let storage: Arc<dyn Storage> = Arc::new(Disk);
-    for (snapshot, high_watermark) in recover(&storage, &log_dir(dir))?.1 {
+    scan_log_on(&(Arc::new(Disk) as Arc<dyn Storage>), &log_dir(dir), found)
+}
+
+/// [`scan_log`] on any storage; `dir` is the log's own directory.
+///
+/// # Errors
+/// As [`dump_log`].
+pub fn scan_log_on(
+    storage: &Arc<dyn Storage>,
+    dir: &Path,
+    found: &mut dyn FnMut(Found<'_>),
+) -> Result<(), DumpError> {
+    for (snapshot, high_watermark) in recover(storage, dir)?.1 {
         found(Found::Partition {
             tp: snapshot.topic_partition(),
             log_start: snapshot.log_start(),

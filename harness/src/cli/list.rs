@@ -32,8 +32,7 @@ pub fn list(what: Listing, json: bool) -> Exit {
 fn entries(what: Listing) -> Vec<(String, String)> {
     let owned = |(name, about): (&str, &str)| (name.to_owned(), about.to_owned());
     match what {
-        Listing::Nemeses => FaultKind::ALL
-            .iter()
+        Listing::Nemeses => FaultKind::every()
             .map(|kind| (kind.name(), kind.about()))
             .chain([("none", "no faults at all")])
             .map(owned)

@@ -52,7 +52,8 @@ const BATCH: u32 = 5000;
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Faults: partition, kill, pause, delay-watermark, a list of them (partition,kill), or none.
+    /// Faults: partition, kill, pause, delay-watermark, a list of them (partition,kill), or none;
+    /// `harness list nemeses` has those that only a simulation offers, too.
     #[arg(long, default_value = "partition", value_name = "LIST", value_parser = parse_nemesis)]
     pub nemesis: NemesisList,
     /// What is sent and read.
@@ -242,6 +243,25 @@ impl RunArgs {
     /// # Errors
     /// A sentence that names the flags and the mend.
     pub fn validate(&self) -> Result<(), String> {
+        if self.runtime() != RuntimeName::Sim {
+            let simulated = |kind: &&FaultKind| FaultKind::SIMULATED.contains(kind);
+            if let Some(kind) = self.nemesis.0.iter().find(simulated) {
+                return Err(format!("--nemesis {kind} needs --runtime sim"));
+            }
+            if self.seeds != 1 {
+                return Err("--seeds needs --runtime sim".to_owned());
+            }
+        } else if self.workload != Workload::Batch {
+            return Err("--runtime sim has only --workload batch".to_owned());
+        } else if self.durability == DurabilityName::Replicated
+            && self.nemesis.0.contains(&FaultKind::Blackout)
+        {
+            return Err(
+                "--nemesis blackout with --durability replicated loses data, as it must: what is \
+                 held by replication alone does not survive the loss of all replicas"
+                    .to_owned(),
+            );
+        }
         if self.runtime() == RuntimeName::External {
             if self.bootstrap.is_none() {
                 return Err("--runtime external needs --bootstrap HOST:PORT,...".to_owned());
@@ -281,7 +301,7 @@ fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
     let mut kinds = Vec::new();
     for name in text.split(',').map(str::trim) {
         let kind: FaultKind = name.parse().map_err(|error| {
-            let names = FaultKind::ALL.iter().map(|kind| kind.name());
+            let names = FaultKind::every().map(FaultKind::name);
             match nearest(name, names.chain(["none"])) {
                 Some(near) => format!("unknown nemesis `{name}`; did you mean `{near}`?"),
                 None => format!("{error}"),

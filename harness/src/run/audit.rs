@@ -101,11 +101,24 @@ async fn audit_one(
 
 /// The value of one `audit` operation: each key with the records of this replica.
 fn read(job: &Job) -> anyhow::Result<String> {
+    let topics = &job.topics;
+    told(job.broker, topics, job.run, |found| {
+        Ok(scan_log(&job.dir, found)?)
+    })
+}
+
+/// The value of one `audit` operation, of whatever `scan` tells.
+pub fn told(
+    broker: u32,
+    topics: &Topics,
+    run: u64,
+    scan: impl FnOnce(&mut dyn FnMut(Found<'_>)) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
     let mut text = String::from("{");
     // The partition that is being read, with the partition's number; none where it is not ours.
     let mut current: Option<i32> = None;
     let mut first_record = true;
-    scan_log(&job.dir, &mut |found| match found {
+    scan(&mut |found| match found {
         Found::Partition {
             tp,
             log_start,
@@ -113,7 +126,7 @@ fn read(job: &Job) -> anyhow::Result<String> {
             high_watermark,
         } => {
             close(&mut text, current.take());
-            let Some(name) = job.topics.get(&tp.topic.0) else {
+            let Some(name) = topics.get(&tp.topic.0) else {
                 return;
             };
             let comma = if text.len() > 1 { "," } else { "" };
@@ -121,7 +134,7 @@ fn read(job: &Job) -> anyhow::Result<String> {
             let _ = write!(
                 text,
                 r#"{comma}"{name}-{}":{{"broker":{},"log-start":{log_start},"log-end":{log_end},"high-watermark":{high_watermark},"records":["#,
-                tp.partition, job.broker
+                tp.partition, broker
             );
             current = Some(tp.partition);
             first_record = true;
@@ -135,7 +148,7 @@ fn read(job: &Job) -> anyhow::Result<String> {
             let comma = if first_record { "" } else { "," };
             first_record = false;
             let payload = value.unwrap_or_default();
-            let _ = match value::decode(payload, job.run, partition) {
+            let _ = match value::decode(payload, run, partition) {
                 Ok(value) => write!(text, "{comma}[{offset},{epoch},{value}]"),
                 Err(why) => {
                     let why = Json::from(why.to_string());
@@ -147,7 +160,7 @@ fn read(job: &Job) -> anyhow::Result<String> {
             };
         }
         Found::Damage { offset } => {
-            tracing::warn!(broker = job.broker, %offset, "a log cannot be read from here on");
+            tracing::warn!(broker, %offset, "a log cannot be read from here on");
         }
     })?;
     close(&mut text, current);

@@ -1,9 +1,11 @@
 //! Faults at work: from a fault and the roles of the moment to orders for the runtime, and the
 //! measurements that say whether they bite and whether they are gone.
 //!
-//! One file for each way in which a fault acts: on links, on a process, on a port's traffic.
+//! One file for each way in which a fault acts: on links, on a process, on a port's traffic, on a
+//! disk.
 
 mod delay;
+mod disk;
 mod links;
 mod process;
 
@@ -93,8 +95,24 @@ impl Field {
         if let Some(requirement) = fault.action.requires() {
             about.insert("requires".to_owned(), json!(requirement.name()));
         }
+        let (targets, effect) = self.effect(&fault.action, tag, target, &mut about);
+        Some(Resolved {
+            targets,
+            about,
+            effect,
+        })
+    }
+
+    /// Whom the action hits, and how; `target` has the role that it is aimed at.
+    fn effect(
+        &self,
+        action: &Action,
+        tag: &str,
+        target: Option<NodeId>,
+        about: &mut Map<String, Value>,
+    ) -> (Vec<NodeId>, Box<dyn Effect>) {
         let only = |target: Option<NodeId>| target.expect("kills, pauses and delays have a target");
-        let (targets, effect): (Vec<NodeId>, Box<dyn Effect>) = match &fault.action {
+        match action {
             Action::Partition {
                 shape,
                 spares,
@@ -138,12 +156,8 @@ impl Field {
                 );
                 (vec![node], Box::new(delay))
             }
-        };
-        Some(Resolved {
-            targets,
-            about,
-            effect,
-        })
+            other => disk_effect(other, target, about),
+        }
     }
 
     async fn who(
@@ -243,10 +257,37 @@ impl Field {
     }
 }
 
+/// The same for what only a simulation does, to disks.
+fn disk_effect(
+    action: &Action,
+    target: Option<NodeId>,
+    about: &mut Map<String, Value>,
+) -> (Vec<NodeId>, Box<dyn Effect>) {
+    let node = target.unwrap_or(NodeId(0));
+    match action {
+        Action::Blackout { nodes, torn } => {
+            let (nodes, torn) = (nodes.clone(), *torn);
+            (nodes.clone(), Box::new(disk::PowerLoss { nodes, torn }))
+        }
+        Action::DiskFull { .. } => (vec![node], Box::new(disk::Full { node })),
+        Action::SyncError { .. } => (vec![node], Box::new(disk::SyncError { node })),
+        Action::SlowDisk { sync_ms, .. } => {
+            about.insert("sync-ms".to_owned(), json!(sync_ms));
+            let sync = Duration::from_millis(u64::from(*sync_ms));
+            (vec![node], Box::new(disk::Slow { node, sync }))
+        }
+        _ => {
+            let torn = matches!(action, Action::PowerLoss { torn: true, .. });
+            let nodes = vec![node];
+            (vec![node], Box::new(disk::PowerLoss { nodes, torn }))
+        }
+    }
+}
+
 /// The nodes that a partition names: whom it isolates, the smaller side, the ends of a bridge.
 fn named(shape: &Shape, isolated: Option<NodeId>) -> Vec<NodeId> {
     match shape {
-        Shape::Isolate { .. } => isolated.into_iter().collect(),
+        Shape::Isolate { .. } | Shape::OneWay { .. } => isolated.into_iter().collect(),
         Shape::Halves { side } => side.clone(),
         Shape::Bridge { order } => order[..order.len() / 2].to_vec(),
         Shape::Ring { order } => order.clone(),
@@ -256,6 +297,7 @@ fn named(shape: &Shape, isolated: Option<NodeId>) -> Vec<NodeId> {
 fn shape_name(shape: &Shape) -> Value {
     json!(match shape {
         Shape::Isolate { .. } => "isolate",
+        Shape::OneWay { .. } => "one-way",
         Shape::Halves { .. } => "halves",
         Shape::Bridge { .. } => "bridge",
         Shape::Ring { .. } => "ring",

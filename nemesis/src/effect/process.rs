@@ -100,11 +100,11 @@ impl Effect for Pause {
     }
 }
 
-async fn state(field: &Field, node: NodeId) -> Result<NodeState, Failure> {
+pub(super) async fn state(field: &Field, node: NodeId) -> Result<NodeState, Failure> {
     within(node, "state", field.cluster.state(node)).await
 }
 
-async fn runs_and_answers(field: &Field, node: NodeId) -> Measured {
+pub(super) async fn runs_and_answers(field: &Field, node: NodeId) -> Measured {
     let state = state(field, node).await?;
     if state != NodeState::Running {
         let why = match state {

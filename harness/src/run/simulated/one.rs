@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use broker::chaos::seeded_bug::BugSet;
 use broker::config::BrokerConfig;
+use broker::log::dump::scan_log_on;
 use broker::sim::{Links, World};
+use broker::storage::Storage;
 use broker::types::Durability;
-use nemesis::{Execution, Executor, Journal, NodeId, Observer, Ports, Schedule, Step};
+use futures_util::future::join_all;
+use nemesis::{
+    Cluster as _, Execution, Executor, Journal, NodeId, Observer, Ports, Schedule, Step,
+};
 use rand::Rng as _;
 use serde_json::json;
 use tokio::sync::watch;
@@ -20,6 +25,7 @@ use crate::clients::{ClientSettings, Library};
 use crate::history::{self, Event, Kind, Process, Recorder, Value};
 use crate::kafka::{Brokers, newest};
 use crate::roles::MetadataRoles;
+use crate::run::audit;
 use crate::run::config::config;
 use crate::run::phases::DRAIN_PATIENCE;
 use crate::run::recovery;
@@ -36,6 +42,9 @@ use crate::workload::{Clients, consumers, producers};
 const MAIN_OVERTIME: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 const RANGES_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Where a simulated broker keeps its log.
+const LOG_DIR: &str = "/data/log";
 /// Small WAL files, so that they roll in every run.
 const WAL_ROLL_BYTES: u64 = 256 << 10;
 
@@ -75,14 +84,19 @@ pub fn simulate(args: &RunArgs, seed: u64, schedule: Schedule) -> std::io::Resul
         .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()))
         .build()?;
     let mut rng = seed::stream(seed, Use::World, 0);
-    let world = World::new(rng.random(), links(&mut rng));
+    let links = links(&mut rng);
+    let clocks = clock_rates(&mut rng, args.brokers);
+    let world = World::new(rng.random(), links);
     let _entered = world.enter();
     let mut outcome = Simulated::default();
     runtime.block_on(async {
-        let cluster = SimCluster::new(&world, rng.random(), args.brokers, &common(args));
+        let cluster = SimCluster::new(&world, rng.random(), &clocks, &common(args));
         let (recorder, memory) = history::in_memory();
         let mut config = config(args, seed, None);
         config["runtime"] = json!("sim");
+        config["clock-rates"] = json!(clocks);
+        config["links"] = json!({"latency-us": links.latency.1.as_micros() as u64,
+            "loss": links.loss});
         recorder.record(sampled("config", config));
         let mut stage = Stage::new(args, seed, cluster.clone(), recorder);
         let began = Instant::now();
@@ -120,6 +134,13 @@ fn links(rng: &mut impl rand::Rng) -> Links {
         loss: [0.0, 0.0, 0.001, 0.01][rng.random_range(0..4)],
         ..Links::default()
     }
+}
+
+/// In half of the seeds clocks do not run alike: by up to a fifth too fast or too slow.
+fn clock_rates(rng: &mut impl rand::Rng, brokers: u32) -> Vec<f64> {
+    let apart = [0.0, 0.0, 0.02, 0.2][rng.random_range(0..4)];
+    let rate = |_| 1.0 + apart * rng.random_range(-1.0..=1.0);
+    (0..brokers).map(rate).collect()
 }
 
 /// What all brokers have in common: the defaults, as in the containers.
@@ -236,11 +257,47 @@ impl<'a> Stage<'a> {
         self.drain(&clients, &sampler, "drain").await;
         self.restart(&clients, &mut probes).await?;
         self.drain(&clients, &sampler, "drain-again").await;
+        let views = self
+            .site
+            .brokers
+            .views(Some(&clients.topic), TICK * 10)
+            .await;
+        let id = views.values().find_map(|view| view.topic_id);
         self.outcome.elections = self.epochs(&clients).await.saturating_sub(first);
         self.outcome.acknowledged = clients.stats.acknowledged.load(Ordering::Relaxed);
         stop.send_replace(true);
         sampling.await?;
+        self.audit(
+            id.map(|id| (id, clients.topic.to_string()))
+                .into_iter()
+                .collect(),
+            identity,
+        )
+        .await?;
         self.enter("end");
+        Ok(())
+    }
+
+    /// Stops every broker and tells what its disk holds.
+    async fn audit(&self, topics: audit::Topics, identity: u64) -> anyhow::Result<()> {
+        self.enter("audit");
+        let stops = self.cluster.nodes();
+        let stops = stops
+            .iter()
+            .map(|node| self.cluster.stop(*node, STOP_WITHIN));
+        for stopped in join_all(stops).await {
+            stopped?;
+        }
+        for node in self.cluster.nodes() {
+            let event = |kind, value| Event::new(Process::Sampler, kind, "audit", value);
+            self.recorder
+                .record(event(Kind::Invoke, Value::Json(json!(null))));
+            let disk: Arc<dyn Storage> = Arc::new(self.cluster.disk_of(node)?);
+            let text = audit::told(node.0, &topics, identity, |found| {
+                Ok(scan_log_on(&disk, LOG_DIR.as_ref(), found)?)
+            })?;
+            self.recorder.record(event(Kind::Ok, Value::Text(text)));
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use broker::config::{BrokerConfig, Voter};
@@ -11,7 +12,7 @@ use broker::node::{Ground, Node};
 use broker::sim::{Fate, Process, World, process};
 use broker::storage::memory::{self, MemoryStorage};
 use broker::types::BrokerId;
-use nemesis::{NodeId, NodeState, Ports};
+use nemesis::{DiskOrder, NodeId, NodeState, Ports};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{oneshot, watch};
@@ -60,6 +61,10 @@ pub struct Machine {
     /// The last broker that was started.
     broker: Option<Running>,
     ended: Vec<Ended>,
+    /// What a sync takes at least, in milliseconds.
+    sync_ms: Arc<AtomicU64>,
+    /// The next end by itself is one that a fault asked for.
+    may_end: bool,
 }
 
 impl Machine {
@@ -70,17 +75,20 @@ impl Machine {
         node: NodeId,
         all: &[NodeId],
         common: &BrokerConfig,
+        clock_rate: f64,
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(node.0));
         Self {
             world: world.clone(),
             node,
-            config: config_of(node, all, common),
+            config: at_rate(clock_rate, config_of(node, all, common)),
             disk: MemoryStorage::new(),
             rng,
             broker: None,
             ended: Vec::new(),
+            sync_ms: Arc::default(),
+            may_end: false,
         }
     }
 
@@ -99,6 +107,7 @@ impl Machine {
             return;
         }
         self.note_end();
+        self.may_end = false;
         self.world.power(self.address(), true);
         let mount = self.disk.remount();
         let config = BrokerConfig {
@@ -108,6 +117,7 @@ impl Machine {
         };
         let mut sync_rng = ChaCha8Rng::seed_from_u64(self.rng.random());
         let storage = mount.clone();
+        let sync_ms = self.sync_ms.clone();
         let ground = Ground {
             storage: Arc::new(storage),
             incarnation: uuid::Uuid::from_u128(self.rng.random()),
@@ -115,7 +125,10 @@ impl Machine {
                 let me = process::current().expect("the log belongs to a broker");
                 me.die(Fate::Ended(format!("the log cannot be written: {why}")));
             }),
-            sync_time: Box::new(move || sync_rng.random_range(SYNC.0..=SYNC.1)),
+            sync_time: Box::new(move || {
+                let least = Duration::from_millis(sync_ms.load(Ordering::Relaxed));
+                least + sync_rng.random_range(SYNC.0..=SYNC.1)
+            }),
             snapshot_every: SNAPSHOT_EVERY,
         };
         let (stop, stopped) = oneshot::channel();
@@ -140,6 +153,27 @@ impl Machine {
             Crash::Kill => {}
             Crash::PowerLoss => self.disk.crash(memory::Crash::LoseUnsynced, &mut self.rng),
             Crash::TornWrites => self.disk.crash(memory::Crash::TearUnsynced, &mut self.rng),
+        }
+    }
+
+    /// Does something to the disk.
+    pub fn disk_order(&mut self, order: DiskOrder) {
+        match order {
+            DiskOrder::LosePower { torn: false } => self.crash(Crash::PowerLoss),
+            DiskOrder::LosePower { torn: true } => self.crash(Crash::TornWrites),
+            DiskOrder::Full(true) => {
+                let used = self.disk.files().iter().map(|(_, size)| size).sum();
+                self.disk.set_capacity(Some(used));
+            }
+            DiskOrder::Full(false) => self.disk.set_capacity(None),
+            DiskOrder::FailSync => {
+                self.may_end = true;
+                self.disk.fail_next_datasync();
+            }
+            DiskOrder::Slow(sync) => {
+                let millis = u64::try_from(sync.as_millis()).unwrap_or(u64::MAX);
+                self.sync_ms.store(millis, Ordering::Relaxed);
+            }
         }
     }
 
@@ -197,7 +231,7 @@ impl Machine {
         let mut ended = self.ended.clone();
         let fate = self.broker.as_ref().map(|running| running.process.fate());
         let (why, panicked) = match fate {
-            Some(Fate::Ended(why)) if why != STOPPED => (why, false),
+            Some(Fate::Ended(why)) if why != STOPPED && !self.may_end => (why, false),
             Some(Fate::Panicked(why)) => (why, true),
             _ => return ended,
         };
@@ -253,5 +287,21 @@ fn config_of(node: NodeId, all: &[NodeId], common: &BrokerConfig) -> BrokerConfi
         client_advertised: endpoint(node, ports.client),
         replication_advertised: endpoint(node, ports.replication),
         ..common.clone()
+    }
+}
+
+/// The settings of a broker whose clock runs at `rate`, as another clock measures them: a fast
+/// clock's timeouts are over sooner. (The broker reads no time of day.)
+fn at_rate(rate: f64, config: BrokerConfig) -> BrokerConfig {
+    let scaled = |time: Duration| time.div_f64(rate);
+    let (least, most) = config.raft_election_timeout;
+    BrokerConfig {
+        replica_lag_time_max: scaled(config.replica_lag_time_max),
+        replica_fetch_wait_max: scaled(config.replica_fetch_wait_max),
+        broker_session_timeout: scaled(config.broker_session_timeout),
+        broker_heartbeat_interval: scaled(config.broker_heartbeat_interval),
+        raft_heartbeat_interval: scaled(config.raft_heartbeat_interval),
+        raft_election_timeout: (scaled(least), scaled(most)),
+        ..config
     }
 }

@@ -16,8 +16,9 @@ use async_trait::async_trait;
 use broker::config::BrokerConfig;
 use broker::net;
 use broker::sim::{World, process};
+use broker::storage::Storage as _;
 use nemesis::agent::{AgentCommand, AgentReply};
-use nemesis::{Cluster, ClusterError, Listener, NodeId, NodeState, Ports};
+use nemesis::{Cluster, ClusterError, DiskOrder, Listener, NodeId, NodeState, Ports};
 
 use machine::Machine;
 pub use machine::{Crash, Ended};
@@ -38,13 +39,15 @@ pub fn address_of(node: NodeId) -> Ipv4Addr {
 }
 
 impl SimCluster {
-    /// Machines with empty disks, all of them off. `config` is what all brokers have in common.
+    /// Machines with empty disks, all of them off, one for each of `clock_rates`, which say how
+    /// fast its clock runs. `config` is what all brokers have in common.
     #[must_use]
-    pub fn new(world: &World, seed: u64, nodes: u32, config: &BrokerConfig) -> Arc<Self> {
+    pub fn new(world: &World, seed: u64, clock_rates: &[f64], config: &BrokerConfig) -> Arc<Self> {
+        let nodes = u32::try_from(clock_rates.len()).expect("few nodes");
         let ids = (1..=nodes).map(NodeId);
-        let machines = ids.clone().map(|node| {
-            let all: Vec<NodeId> = ids.clone().collect();
-            let machine = Machine::new(world, seed, node, &all, config);
+        let all: Vec<NodeId> = ids.clone().collect();
+        let machines = ids.zip(clock_rates).map(|(node, rate)| {
+            let machine = Machine::new(world, seed, node, &all, config, *rate);
             (node, Mutex::new(machine))
         });
         Arc::new(Self {
@@ -80,11 +83,11 @@ impl SimCluster {
         self.each().flat_map(|machine| machine.ended()).collect()
     }
 
-    /// The disk of one broker.
+    /// The disk of one broker, to be read.
     ///
     /// # Errors
     /// No such node.
-    pub fn disk(
+    pub fn disk_of(
         &self,
         node: NodeId,
     ) -> Result<broker::storage::memory::MemoryStorage, ClusterError> {
@@ -165,6 +168,21 @@ impl Cluster for SimCluster {
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
         self.machine(node)?.resume();
         Ok(())
+    }
+
+    async fn disk(&self, node: NodeId, order: DiskOrder) -> Result<(), ClusterError> {
+        self.machine(node)?.disk_order(order);
+        Ok(())
+    }
+
+    async fn room(&self, node: NodeId) -> Result<u64, ClusterError> {
+        let disk = self.machine(node)?.disk();
+        let refused = |error: std::io::Error| ClusterError::Refused {
+            what: "room".to_owned(),
+            node,
+            why: error.to_string(),
+        };
+        disk.free_space("/data".as_ref()).map_err(refused)
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {
