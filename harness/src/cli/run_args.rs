@@ -48,6 +48,8 @@ pub enum DurabilityName {
 
 /// Messages of a batch.
 const BATCH: u32 = 5000;
+/// Producers of small batches.
+const TRICKLES: u32 = 6;
 
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
@@ -102,7 +104,7 @@ pub struct RunArgs {
     pub producers: u32,
     /// Further producers that send 20 messages to one partition each, ten times a second: between
     /// two large batches there is no moment without a write at risk.
-    #[arg(long, default_value_t = 6, value_name = "N",
+    #[arg(long, default_value_t = TRICKLES, value_name = "N",
         value_parser = clap::value_parser!(u32).range(0..=256))]
     pub trickles: u32,
     /// Consumers, each with its share of the partitions.
@@ -230,7 +232,11 @@ impl RunArgs {
         args.messages = self.messages.or(Some(3000));
         args.partitions = self.partitions.or(Some(3));
         if self.batch == BATCH {
-            args.batch = 20;
+            args.batch = 8;
+        }
+        if self.trickles == TRICKLES {
+            // Batches are as small as a trickle's.
+            args.trickles = 0;
         }
         if self.size == (100..=10_240) {
             args.size = 100..=1000;

@@ -12,7 +12,7 @@ use super::faults::AtWork;
 use super::interrupt::Patience;
 use super::phases::{DRAIN_PATIENCE, Run};
 use super::threads::on_thread;
-use crate::cli::Workload;
+use crate::cli::{RunArgs, Workload};
 use crate::clients::{ClientSettings, Library, finished};
 use crate::workload::large_batch;
 use crate::workload::pace::Pace;
@@ -25,6 +25,37 @@ const TICK: Duration = Duration::from_millis(50);
 /// Messages of a trickle's batch, and the time between two of them.
 const TRICKLE_BATCH: usize = 20;
 const TRICKLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// What the writers of one topic have in common; the last writer is the one of the probes.
+pub(super) fn plan_spec(args: &RunArgs, seed: u64, partitions: i32) -> PlanSpec {
+    PlanSpec {
+        seed,
+        writers: args.producers + args.trickles + 1,
+        partitions,
+        batch: args.batch as usize,
+        bytes: args.size.clone(),
+    }
+}
+
+/// The plan and the pace of each producer of the main phase.
+pub(super) fn writers(args: &RunArgs, large: &PlanSpec) -> Vec<(Plan, Pace)> {
+    let small = PlanSpec {
+        batch: TRICKLE_BATCH,
+        ..large.clone()
+    };
+    let (producers, trickles) = (args.producers, args.trickles);
+    let writers = (0..producers + trickles).map(|number| {
+        let Some(trickle) = number.checked_sub(producers) else {
+            let pace = Pace::new(args.rate(), large.batch, producers, number);
+            return (Plan::new(large, number), pace);
+        };
+        // Of its own: one that cannot be written to holds up nobody else's.
+        let partitions = u32::try_from(large.partitions).unwrap_or(1);
+        let plan = Plan::new(&small, number).bound_to((trickle % partitions).cast_signed());
+        (plan, Pace::every(TRICKLE_PERIOD))
+    });
+    writers.collect()
+}
 
 impl Run<'_> {
     pub(super) async fn make_topics(&mut self) -> anyhow::Result<()> {
@@ -61,14 +92,8 @@ impl Run<'_> {
     }
 
     pub(super) fn plan_spec(&self, partitions: i32, topic: u32) -> PlanSpec {
-        PlanSpec {
-            seed: self.seed.wrapping_add(u64::from(topic) << 48),
-            // The last writer is the one of the probes.
-            writers: self.args.producers + self.args.trickles + 1,
-            partitions,
-            batch: self.args.batch as usize,
-            bytes: self.args.size.clone(),
-        }
+        let seed = self.seed.wrapping_add(u64::from(topic) << 48);
+        plan_spec(self.args, seed, partitions)
     }
 
     fn start_producers(
@@ -77,27 +102,9 @@ impl Run<'_> {
         start: Instant,
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         let large = self.plan_spec(sending.partitions, 0);
-        let small = PlanSpec {
-            batch: TRICKLE_BATCH,
-            ..large.clone()
-        };
-        let (producers, trickles) = (self.args.producers, self.args.trickles);
-        let writers = 0..producers + trickles;
-        let started = writers.map(|number| {
-            let (spec, pace) = if number < producers {
-                let pace = Pace::new(self.args.rate(), large.batch, producers, number);
-                (&large, pace)
-            } else {
-                (&small, Pace::every(TRICKLE_PERIOD))
-            };
-            let mut plan = Plan::new(spec, number);
-            if let Some(trickle) = number.checked_sub(producers) {
-                // Of its own: one that cannot be written to holds up nobody else's.
-                let partitions = u32::try_from(sending.partitions).unwrap_or(1);
-                plan = plan.bound_to((trickle % partitions).cast_signed());
-            }
-            producers::spawn(sending, number, plan, pace, start)
-        });
+        let writers = (0_u32..).zip(writers(self.args, &large));
+        let started = writers
+            .map(|(number, (plan, pace))| producers::spawn(sending, number, plan, pace, start));
         started.collect()
     }
 

@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 const WAL_ROLL_BYTES: u64 = 8 << 20;
 /// A follower that is cut off leaves the in-sync replicas within a fault, not after it: what is
 /// acknowledged then rests on the fewest copies that the promise allows.
-const LAG_MAX_MS: u64 = 2_000;
+pub const LAG_MAX_MS: u64 = 2_000;
 
 /// A cluster that is up.
 pub struct Site {

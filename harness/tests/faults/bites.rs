@@ -140,6 +140,7 @@ fn row(name: &str, executed: &ExecutedFault) -> String {
             effect("answers"),
             gone("answer-us")
         ),
+        other => panic!("no runtime but a simulation does {other:?}"),
     };
     format!("{name:<28} {bites:>9} {heals:>9}  {detail}")
 }
@@ -177,6 +178,7 @@ fn look_at(name: &str, executed: &ExecutedFault) {
         Action::Pause { .. } => {
             assert_eq!(measured(executed, "effective", "answers"), false);
         }
+        other => panic!("no runtime but a simulation does {other:?}"),
     }
 }
 

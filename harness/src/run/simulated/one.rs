@@ -27,14 +27,14 @@ use crate::kafka::{Brokers, newest};
 use crate::roles::MetadataRoles;
 use crate::run::audit;
 use crate::run::config::config;
+use crate::run::main_phase::{plan_spec, writers};
 use crate::run::phases::DRAIN_PATIENCE;
 use crate::run::recovery;
-use crate::run::site::Site;
+use crate::run::site::{LAG_MAX_MS, Site};
 use crate::runtime::sim::{Crash, Ended, SimCluster, address_of};
 use crate::sampler::Sampler;
 use crate::seed::{self, Use};
 use crate::workload::drain::drain;
-use crate::workload::pace::Pace;
 use crate::workload::plan::{Plan, PlanSpec};
 use crate::workload::{Clients, consumers, producers};
 
@@ -147,6 +147,7 @@ fn clock_rates(rng: &mut impl rand::Rng, brokers: u32) -> Vec<f64> {
 fn common(args: &RunArgs) -> BrokerConfig {
     BrokerConfig {
         wal_roll_bytes: WAL_ROLL_BYTES,
+        replica_lag_time_max: Duration::from_millis(LAG_MAX_MS),
         durability: match args.durability {
             DurabilityName::Fsync => Durability::Fsync,
             DurabilityName::Replicated => Durability::Replicated,
@@ -235,13 +236,7 @@ impl<'a> Stage<'a> {
             partitions,
             identity,
         );
-        let spec = PlanSpec {
-            seed: self.seed,
-            writers: self.args.producers + 1,
-            partitions,
-            batch: self.args.batch as usize,
-            bytes: self.args.size.clone(),
-        };
+        let spec = plan_spec(self.args, self.seed, partitions);
         let mut probes = Plan::new(&spec, spec.writers - 1);
         let sampler = Sampler {
             brokers: self.site.brokers.clone(),
@@ -323,10 +318,10 @@ impl<'a> Stage<'a> {
         self.enter("main");
         let start = Instant::now();
         let (sending, reading) = (clients.group(), clients.group());
-        let producing: Vec<JoinHandle<()>> = (0..self.args.producers)
-            .map(|number| {
-                let (mine, plan) = (sending.clone(), Plan::new(spec, number));
-                let pace = Pace::new(self.args.rate(), spec.batch, self.args.producers, number);
+        let producing: Vec<JoinHandle<()>> = writers(self.args, spec)
+            .into_iter()
+            .map(|(plan, pace)| {
+                let mine = sending.clone();
                 tokio::spawn(async move { producers::run(&mine, plan, pace, start).await })
             })
             .collect();
