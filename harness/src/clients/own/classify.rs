@@ -59,7 +59,3 @@ pub const NO_ANSWER: Meaning = meaning(Next::Retry, true);
 pub fn code_of(code: i16) -> Code {
     RDKafkaRespErr::try_from(i32::from(code)).map_or(Code::Unknown, Code::from)
 }
-
-#[cfg(test)]
-#[path = "classify_test.rs"]
-mod tests;
