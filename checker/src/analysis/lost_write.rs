@@ -10,6 +10,8 @@
 //! one below the log's start was deleted by retention. Messages behind the bound are `lost-tail`
 //! or `unseen`, not lost-write.
 
+use std::cmp::Ordering;
+
 use super::claims::Claims;
 use super::facts::{Dialect, Facts, KeyFacts, Message, NONE, clojure};
 use super::findings::{Details, Findings};
@@ -73,25 +75,59 @@ fn is_lost(facts: &Facts, key: &KeyFacts, message: &Message, start: Option<i64>)
     }
 }
 
-/// The first operation that read the message which has its last place at that index. Of several
-/// such messages jepsen.tests.kafka takes the first of a hash set, read or not.
+/// The first operation that read the message which has its last place at that index.
 fn reader_at(facts: &Facts, key: &KeyFacts, index: u32) -> Option<OpId> {
     let ordered = key.log.order[index as usize];
     let from = key.log.conflicts.partition_point(|&(at, _)| at < index);
     let beside = key.log.conflicts[from..]
         .iter()
         .take_while(|&&(at, _)| at == index);
-    let values = facts.history.values();
-    let candidates = std::iter::once(ordered)
+    let mut candidates: Vec<&Message> = std::iter::once(ordered)
         .chain(beside.map(|&(_, number)| number))
         .map(|number| &key.messages[number as usize])
-        .filter(|message| message.last == index);
+        .filter(|message| message.last == index)
+        .collect();
     match facts.dialect {
-        Dialect::Jepsen => candidates
-            .min_by(|a, b| clojure::compare(values, a.value, b.value))
-            .and_then(Message::first_reader),
-        Dialect::Own => candidates.filter_map(Message::first_reader).next(),
+        Dialect::Jepsen if candidates.len() > 1 => {
+            pick_as_clojure(facts, key, index, &mut candidates).first_reader()
+        }
+        Dialect::Jepsen => candidates.first()?.first_reader(),
+        Dialect::Own => candidates.into_iter().find_map(Message::first_reader),
     }
+}
+
+/// Of several messages jepsen.tests.kafka takes the first of what it put together by walking a map
+/// from messages to their last indices: a hash set, but a list (the last one first) where the walk
+/// met a higher index before. Maps of up to eight entries are walked in the order of the log, larger
+/// ones by hash.
+fn pick_as_clojure<'k>(
+    facts: &Facts,
+    key: &'k KeyFacts,
+    index: u32,
+    candidates: &mut [&'k Message],
+) -> &'k Message {
+    let values = facts.history.values();
+    let by_hash = |a: &&Message, b: &&Message| clojure::compare(values, a.value, b.value);
+    let stored = || key.messages.iter().filter(|message| message.last != NONE);
+    let small = stored().take(9).count() <= 8;
+    let walked = |a: &&Message, b: &&Message| {
+        let by_log = if small {
+            a.first.cmp(&b.first)
+        } else {
+            Ordering::Equal
+        };
+        by_log.then_with(|| by_hash(a, b))
+    };
+    candidates.sort_by(walked);
+    let first = candidates[0];
+    let higher = stored()
+        .filter(|message| message.last > index)
+        .any(|message| walked(&message, &first).is_lt());
+    if higher {
+        return candidates[candidates.len() - 1];
+    }
+    candidates.sort_by(by_hash);
+    candidates[0]
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! prefix of it (`orders`). Where no read shows anything and a single element was appended, that
 //! element is the order.
 
-use super::super::facts::{NONE, Numbering, ValueSpan};
-use crate::history::{History, KeyId, Op, OpId, Outcome, Run, RunKind, Value};
+use super::super::facts::{NONE, Numbering, ValueSpan, clojure};
+use crate::history::{History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
 
 /// One element of one key.
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +139,13 @@ impl<'h> Lists<'h> {
                     }
                 }
                 RunKind::Read if matches!(op.outcome, Outcome::Ok | Outcome::Info) => {
-                    let longest = key.longest.map_or(0, |(_, longest)| longest.len);
-                    if run.len > longest {
+                    let longer = match key.longest {
+                        Some((_, longest)) if run.len == longest.len => {
+                            listed_later(history, run, &longest)
+                        }
+                        longest => run.len > longest.map_or(0, |(_, longest)| longest.len),
+                    };
+                    if longer {
                         key.longest = Some((id, *run));
                     }
                 }
@@ -148,6 +153,14 @@ impl<'h> Lists<'h> {
             }
         }
     }
+}
+
+/// Whether Clojure lists a read after another one of its length: of several longest reads, which
+/// contradict each other, Elle believes the last.
+fn listed_later(history: &History, read: &Run, other: &Run) -> bool {
+    let (read, other) = (history.records(read), history.records(other));
+    let place = |list: &[Record]| clojure::list_place(list.iter().map(|record| record.value));
+    read != other && place(read) > place(other)
 }
 
 impl KeyLists {
