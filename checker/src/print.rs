@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use checker::Verdict;
 use checker::analysis::Kind;
-use checker::verdict::profile::Profile;
+use checker::verdict::profile::{PROTOCOL, Profile};
 
 /// Stories shown; `--json` has more.
 const STORIES_SHOWN: usize = 3;
@@ -24,9 +24,23 @@ pub fn verdict(verdict: &Verdict) -> String {
         }
     }
     if !verdict.allowed.is_empty() {
-        text += "\nFound, and allowed:\n";
-        for name in by_gravity(&verdict.allowed) {
-            line(&mut text, name, total(verdict, name), "");
+        let clause = |name: &&str| verdict.clauses.get(*name).map_or("", String::as_str);
+        let names = by_gravity(&verdict.allowed).into_iter();
+        let (protocols, others): (Vec<_>, Vec<_>) =
+            names.partition(|name| clause(name).starts_with(PROTOCOL));
+        for (title, names) in [
+            ("allowed", others),
+            (
+                "permitted by the protocol itself, before KIP-890",
+                protocols,
+            ),
+        ] {
+            if !names.is_empty() {
+                text += &format!("\nFound, and {title}:\n");
+            }
+            for name in names {
+                line(&mut text, name, total(verdict, name), clause(&name));
+            }
         }
     }
     for story in verdict.stories.iter().take(STORIES_SHOWN) {

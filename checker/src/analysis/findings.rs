@@ -26,13 +26,39 @@ pub struct About {
     pub key: KeyId,
     /// For missing messages: an ok poll had returned it before.
     pub was_read: bool,
+    /// What excuses a type in general is known not to excuse this one: a consumer's position moved
+    /// although its group was not rebalanced.
+    pub inexcusable: bool,
+    /// A transaction sent it.
+    pub transactional: bool,
 }
 
 impl About {
     /// About a message that is missing.
     #[must_use]
     pub fn message(key: KeyId, was_read: bool) -> About {
-        About { key, was_read }
+        About {
+            was_read,
+            ..About::from(key)
+        }
+    }
+
+    /// The same, where the usual excuse is known not to hold.
+    #[must_use]
+    pub fn inexcusable(self, inexcusable: bool) -> About {
+        About {
+            inexcusable,
+            ..self
+        }
+    }
+
+    /// The same about something that a transaction sent.
+    #[must_use]
+    pub fn transactional(self, transactional: bool) -> About {
+        About {
+            transactional,
+            ..self
+        }
     }
 }
 
@@ -41,6 +67,8 @@ impl From<KeyId> for About {
         About {
             key,
             was_read: false,
+            inexcusable: false,
+            transactional: false,
         }
     }
 }

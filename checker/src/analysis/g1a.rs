@@ -4,8 +4,9 @@
 //! proves nothing: the other send may have happened (`non-unique-write`).
 
 use super::facts::{Dialect, Facts, Message, NONE};
-use super::findings::{Details, Findings};
+use super::findings::{About, Details, Findings};
 use super::kind::Kind;
+use super::lost_write::by_transaction;
 use crate::history::{Outcome, RunKind};
 
 /// Finds aborted reads.
@@ -27,7 +28,8 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
             for (_, number) in facts.messages_of(run).filter(|&(_, number)| number != NONE) {
                 let message = &facts.key(run.key).messages[number as usize];
                 if aborted(message) {
-                    findings.add(Kind::G1a, run.key, || {
+                    let about = About::from(run.key).transactional(by_transaction(facts, message));
+                    findings.add(Kind::G1a, about, || {
                         Details::new(facts.history)
                             .key(run.key)
                             .value(message.value)

@@ -53,6 +53,18 @@ kinds! {
     WatermarkRegression = "watermark-regression",
     /// A record was delivered that the watermark does not cover.
     VisibleAboveWatermark = "visible-above-watermark",
+    /// Some, but not all, of a transaction's messages are there.
+    TornTransaction = "torn-transaction",
+    /// A fenced producer's message is visible.
+    ZombieWrite = "zombie-write",
+    /// Two members of a group own one partition.
+    DoubleOwnership = "double-ownership",
+    /// Two committed transactions of a group consumed one record.
+    DoubleConsume = "double-consume",
+    /// A group's committed offset went back.
+    CommittedOffsetRegression = "committed-offset-regression",
+    /// A group's committed offset is ahead of what it was given.
+    CommittedOffsetOverrun = "committed-offset-overrun",
     /// A transaction read what it itself sent.
     PrecommittedRead = "precommitted-read",
     /// A poll skipped messages that its consumer had not read.
@@ -81,6 +93,8 @@ kinds! {
     G1cProcess = "G1c-process",
     /// The same with real-time order.
     G1cRealtime = "G1c-realtime",
+    /// Polls saw one part of another operation's effects, and not the other.
+    ReadSkew = "read-skew",
     /// No dependency at all.
     EmptyTransactionGraph = "empty-transaction-graph",
     /// The workload sent one value twice.
@@ -124,12 +138,15 @@ kinds! {
 }
 
 impl Kind {
+    /// Types of cycles that polls can show beside [`Kind::ReadSkew`].
+    pub const RW_OF_POLLS: [Kind; 2] = [Kind::GNonadjacentItem, Kind::G2Item];
+
     /// Types that a history of Kafka-like logs can show: those of which profiles speak.
     pub fn of_logs() -> impl Iterator<Item = Kind> {
         Kind::ALL
             .iter()
             .copied()
-            .filter(|&kind| kind <= Kind::NotRecovered)
+            .filter(|&kind| kind <= Kind::NotRecovered || Kind::RW_OF_POLLS.contains(&kind))
     }
 
     /// The type of that name.

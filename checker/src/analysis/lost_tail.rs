@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::facts::{Facts, NONE};
 use super::findings::{About, Details, Findings};
 use super::kind::Kind;
+use super::lost_write::by_transaction;
 use super::passes::{Passes, UNPROVEN};
 use super::watermarks::{Answer, Watermarks};
 use crate::history::KeyId;
@@ -35,7 +36,8 @@ pub(super) fn find(
                 continue;
             }
             claims.add(key.key, number);
-            let about = About::message(key.key, message.read_ok());
+            let about = About::message(key.key, message.read_ok())
+                .transactional(by_transaction(facts, message));
             findings.add(Kind::LostTail, about, || {
                 Details::new(facts.history)
                     .key(key.key)

@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 
 use super::claims::Claims;
 use super::facts::{Dialect, Facts, KeyFacts, Message, NONE, clojure};
-use super::findings::{Details, Findings};
+use super::findings::{About, Details, Findings};
 use super::kind::Kind;
 use super::watermarks::Watermarks;
 use crate::history::{Function, OpId};
@@ -45,7 +45,8 @@ pub(super) fn find(
         let max_read = reader_at(facts, key, bound);
         for (number, message) in lost {
             claims.add(key.key, number);
-            findings.add(Kind::LostWrite, key.key, || {
+            let about = About::from(key.key).transactional(by_transaction(facts, message));
+            findings.add(Kind::LostWrite, about, || {
                 Details::new(facts.history)
                     .key(key.key)
                     .value(message.value)
@@ -57,6 +58,12 @@ pub(super) fn find(
             });
         }
     }
+}
+
+/// Whether a transaction sent it.
+pub(super) fn by_transaction(facts: &Facts, message: &Message) -> bool {
+    let writer = message.writer().map(|writer| facts.history.op(writer));
+    writer.is_some_and(|writer| writer.function == Function::Txn)
 }
 
 fn is_lost(facts: &Facts, key: &KeyFacts, message: &Message, start: Option<i64>) -> bool {

@@ -7,13 +7,18 @@
 //! Deliberately absent: any judgement of what is allowed. That is the profile's part.
 
 mod claims;
+mod committed_offset_overrun;
+mod committed_offset_regression;
 pub mod cycles;
+mod double_consume;
+mod double_ownership;
 mod dual_leader;
 mod duplicate;
 mod epoch_regression;
 pub mod facts;
 mod findings;
 mod g1a;
+mod group_offsets;
 mod inconsistent_offsets;
 mod int_nonmonotonic_poll;
 mod int_nonmonotonic_send;
@@ -31,18 +36,22 @@ mod not_recovered;
 mod passes;
 mod poll_skip;
 mod precommitted_read;
+pub mod read_skew;
 pub mod realtime_lag;
+mod rebalances;
 mod replica_divergence;
 mod stale_watermark;
 mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
+mod torn_transaction;
 mod unseen;
 mod unwritten_read;
 mod vanished;
 mod visible_above_watermark;
 mod watermark_regression;
 mod watermarks;
+mod zombie_write;
 
 pub use claims::Claims;
 pub use findings::{About, Details, Finding, Findings, Found, Judge};
@@ -54,7 +63,9 @@ pub use watermarks::{Answer, KeyAnswers, Watermarks};
 use std::thread;
 
 use facts::{Dialect, Facts};
+use group_offsets::GroupOffsets;
 use realtime_lag::WorstLag;
+use rebalances::Rebalances;
 use steps::Steps;
 
 use crate::Options;
@@ -88,6 +99,11 @@ pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findi
             cycles::find(facts, options.ww_deps, &mut findings);
             if facts.dialect == Dialect::Own {
                 brokers(facts, &watermarks, &mut findings);
+                groups(facts, &mut findings);
+            }
+            let few = facts.history.ops().len() <= read_skew::OPERATIONS_MAX;
+            if facts.dialect == Dialect::Own && (few || options.strict_reads) {
+                read_skew::find(facts, &mut findings);
             }
             findings
         });
@@ -128,6 +144,7 @@ fn messages(
         passes = Passes::collect(facts);
         lost_tail::find(facts, &passes, watermarks, &mut claims, findings);
         vanished::find(facts, &passes, watermarks, &mut claims, findings);
+        torn_transaction::find(facts, &passes, watermarks, findings);
         invalid_offset::find(facts, findings);
         non_unique_write::find(facts, findings);
         not_recovered::find(facts, options.recovery_limit, findings);
@@ -138,13 +155,27 @@ fn messages(
 /// In which order clients read and wrote.
 fn order(facts: &Facts, findings: &mut Findings) {
     let steps = Steps::walk(facts);
-    poll_skip::find(facts, &steps, findings);
-    nonmonotonic_poll::find(facts, &steps, findings);
+    let rebalances = match facts.dialect {
+        Dialect::Own => Rebalances::collect(facts),
+        Dialect::Jepsen => Rebalances::default(),
+    };
+    poll_skip::find(facts, &steps, &rebalances, findings);
+    nonmonotonic_poll::find(facts, &steps, &rebalances, findings);
     int_poll_skip::find(facts, &steps, findings);
     int_nonmonotonic_poll::find(facts, &steps, findings);
     nonmonotonic_send::find(facts, &steps, findings);
     int_nonmonotonic_send::find(facts, &steps, findings);
     int_send_skip::find(facts, &steps, findings);
+}
+
+/// Producers and groups that hold each other off.
+fn groups(facts: &Facts, findings: &mut Findings) {
+    zombie_write::find(facts, findings);
+    double_ownership::find(facts, findings);
+    double_consume::find(facts, findings);
+    let offsets = GroupOffsets::collect(facts.history);
+    committed_offset_regression::find(facts, &offsets, findings);
+    committed_offset_overrun::find(facts, &offsets, findings);
 }
 
 /// What brokers say of themselves.

@@ -4,14 +4,16 @@
 //! end ok are judged and move nothing: the consumer of an aborted transaction rewinds.
 
 use super::facts::Facts;
-use super::findings::{Details, Findings};
+use super::findings::{About, Details, Findings};
 use super::kind::Kind;
+use super::rebalances::Rebalances;
 use super::steps::Steps;
 
 /// Finds them among the steps.
-pub(super) fn find(facts: &Facts, steps: &Steps, findings: &mut Findings) {
+pub(super) fn find(facts: &Facts, steps: &Steps, rebalances: &Rebalances, findings: &mut Findings) {
     for step in steps.across_polls.iter().filter(|step| step.delta() < 1) {
-        findings.add(Kind::NonmonotonicPoll, step.key, || {
+        let about = About::from(step.key).inexcusable(rebalances.contiguous(facts, step));
+        findings.add(Kind::NonmonotonicPoll, about, || {
             Details::new(facts.history)
                 .key(step.key)
                 .values("values", [step.from.0.value, step.to.0.value])

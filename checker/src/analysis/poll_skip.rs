@@ -4,17 +4,19 @@
 //! the first of the next operation of any type that reads it, stand more than one index apart. The
 //! messages between them are known to exist (somebody read them, or was told their offsets).
 //! Control records and other gaps leave no index, so they skip nothing. See [`super::steps`] for
-//! what an assign forgets.
+//! what an assign forgets, and [`super::rebalances`] for what a subscription excuses.
 
 use super::facts::Facts;
-use super::findings::{Details, Findings};
+use super::findings::{About, Details, Findings};
 use super::kind::Kind;
+use super::rebalances::Rebalances;
 use super::steps::Steps;
 
 /// Finds them among the steps.
-pub(super) fn find(facts: &Facts, steps: &Steps, findings: &mut Findings) {
+pub(super) fn find(facts: &Facts, steps: &Steps, rebalances: &Rebalances, findings: &mut Findings) {
     for step in steps.across_polls.iter().filter(|step| step.delta() > 1) {
-        findings.add(Kind::PollSkip, step.key, || {
+        let about = About::from(step.key).inexcusable(rebalances.contiguous(facts, step));
+        findings.add(Kind::PollSkip, about, || {
             Details::new(facts.history)
                 .key(step.key)
                 .json("delta", step.delta())

@@ -14,6 +14,7 @@ use super::claims::Claims;
 use super::facts::{Facts, Message, NONE};
 use super::findings::{About, Details, Findings};
 use super::kind::Kind;
+use super::lost_write::by_transaction;
 use super::passes::{Pass, Passes, UNPROVEN};
 use super::watermarks::{KeyAnswers, Watermarks};
 
@@ -51,7 +52,8 @@ pub(super) fn find(
             let again = of_key[missed + 1..]
                 .iter()
                 .any(|pass| pass.returned(number));
-            let about = About::message(key.key, message.read_ok());
+            let about = About::message(key.key, message.read_ok())
+                .transactional(by_transaction(facts, message));
             findings.add(Kind::Vanished, about, || {
                 detail(facts, &of_key[missed], message, offset, again)
             });
@@ -59,12 +61,12 @@ pub(super) fn find(
     }
 }
 
-fn in_range(pass: &Pass, offset: i64, answers: &KeyAnswers) -> bool {
+pub(super) fn in_range(pass: &Pass, offset: i64, answers: &KeyAnswers) -> bool {
     (pass.drain.from..pass.drain.to).contains(&offset)
         && answers.log_start.is_none_or(|start| offset >= start)
 }
 
-fn over_everything(pass: &Pass, proven: u32, answers: &KeyAnswers) -> bool {
+pub(super) fn over_everything(pass: &Pass, proven: u32, answers: &KeyAnswers) -> bool {
     let asked_since = answers.answers.iter().any(|answer| {
         answer.invoked > proven
             && answer.sample.epoch.is_some()

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::faults::{Fault, faults};
-use super::profile::Bench;
+use super::profile::{Allowed, Bench, PROTOCOL};
 use super::sentence::Said;
 use super::{Conclusion, Counts, Criterion, Lag, Verdict, sentence, story, vacuity};
 use crate::analysis::facts::{Dialect, Facts};
+use crate::analysis::read_skew::OPERATIONS_MAX;
 use crate::analysis::{Evidence, Findings, Found, Kind};
 use crate::history::{Outcome, Process, RunKind};
 use crate::{History, Options};
@@ -72,23 +73,38 @@ pub fn conclude(
         counts,
         worst_realtime_lag: lag(facts, evidence),
         profile: bench.profile.name.to_owned(),
-        clauses: findings
-            .forbidden()
-            .map(|(kind, _)| {
-                let clause = bench.profile.clause(kind);
-                (
-                    kind.name().to_owned(),
-                    format!("{} ({})", clause.why, clause.source),
-                )
-            })
-            .collect(),
+        clauses: clauses(bench, findings),
         stories: story::tell(facts, findings, evidence, &faults, options.stories),
         criteria,
         faults: faults.into_iter().map(|fault| fault.window).collect(),
         not: Vec::new(),
         also_not: Vec::new(),
-        notes: notes(history),
+        notes: notes(history)
+            .into_iter()
+            .chain(unlooked(facts, options))
+            .collect(),
     }
+}
+
+/// The clause that each type breaks; for what the protocol itself permits, that it does.
+fn clauses(bench: &Bench, findings: &Findings) -> BTreeMap<String, String> {
+    let text = |kind: Kind| {
+        let clause = bench.profile.clause(kind);
+        format!("{} ({})", clause.why, clause.source)
+    };
+    let forbidden = findings
+        .forbidden()
+        .map(|(kind, _)| (kind.name().to_owned(), text(kind)));
+    let allowed = findings
+        .allowed()
+        .filter(|&(kind, _)| bench.profile.clause(kind).allowed == Allowed::BeforeKip890);
+    let permitted = allowed.map(|(kind, _)| {
+        (
+            kind.name().to_owned(),
+            format!("{PROTOCOL}: {}", text(kind)),
+        )
+    });
+    permitted.chain(forbidden).collect()
 }
 
 fn rank(
@@ -271,6 +287,18 @@ fn lag(facts: &Facts, evidence: &Evidence) -> Option<Lag> {
             lag: worst.lag,
         },
     ))
+}
+
+/// What was left out because of a bound.
+fn unlooked(facts: &Facts, options: &Options) -> Option<String> {
+    let many = facts.history.ops().len() > OPERATIONS_MAX;
+    let left_out = facts.dialect == Dialect::Own && many && !options.strict_reads;
+    left_out.then(|| {
+        format!(
+            "rw cycles on polls, which the profile allows, were not looked for: there are more than \
+             {OPERATIONS_MAX} operations (--strict-reads looks in any case)."
+        )
+    })
 }
 
 pub(super) fn notes(history: &History) -> Vec<String> {

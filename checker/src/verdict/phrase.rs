@@ -82,6 +82,36 @@ const PHRASES: &[Phrase] = &[
         "times a consumer had been given more than the log's readable end covers",
     ),
     (
+        Kind::TornTransaction,
+        "transaction became visible in part only",
+        "transactions became visible in part only",
+    ),
+    (
+        Kind::ZombieWrite,
+        "message of a fenced producer became visible",
+        "messages of fenced producers became visible",
+    ),
+    (
+        Kind::DoubleOwnership,
+        "time two members of a group owned one partition",
+        "times two members of a group owned one partition",
+    ),
+    (
+        Kind::DoubleConsume,
+        "message was consumed by two committed transactions",
+        "messages were consumed by two committed transactions",
+    ),
+    (
+        Kind::CommittedOffsetRegression,
+        "time a group's committed offset went back",
+        "times a group's committed offset went back",
+    ),
+    (
+        Kind::CommittedOffsetOverrun,
+        "time a group's committed offset was ahead of what it was given",
+        "times a group's committed offset was ahead of what it was given",
+    ),
+    (
         Kind::PrecommittedRead,
         "transaction read its own messages",
         "transactions read their own messages",

@@ -4,6 +4,10 @@
 //! with acks=all and idempotence where min.insync.replicas is at least 2. Every other profile says
 //! where it differs. `jepsen` allows exactly what jepsen.tests.kafka allows.
 
+mod table;
+
+pub use table::PROFILES;
+
 use crate::analysis::{About, Judge, Kind};
 use crate::{CheckError, History, Options, SubVia};
 
@@ -28,6 +32,11 @@ pub enum Allowed {
     LeaderChanged,
     /// The message was never delivered.
     Unread,
+    /// Reads of polls were not asked to be snapshots (`--strict-reads`).
+    UnlessStrictReads,
+    /// A transaction sent it, by the protocol before KIP-890, which itself permits it: the run's
+    /// settings say `transaction-version` 0 or 1.
+    BeforeKip890,
 }
 
 impl Allowed {
@@ -44,9 +53,14 @@ impl Allowed {
             Allowed::LeaderChangedUnread => "allowed if the leader changed and nobody read it",
             Allowed::LeaderChanged => "allowed if the leader changed",
             Allowed::Unread => "allowed if nobody read it",
+            Allowed::UnlessStrictReads => "allowed without --strict-reads",
+            Allowed::BeforeKip890 => "forbidden; the protocol's own before KIP-890",
         }
     }
 }
+
+/// How the clause of what the protocol itself permits begins in a verdict.
+pub const PROTOCOL: &str = "the protocol's own";
 
 /// One row of a profile.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +90,7 @@ impl Profile {
     #[must_use]
     pub fn clause(&self, kind: Kind) -> &'static Clause {
         let own = self.differs.iter().find(|clause| clause.kind == kind);
-        let base = || SAFE.iter().find(|clause| clause.kind == kind);
+        let base = || table::SAFE.iter().find(|clause| clause.kind == kind);
         own.or_else(base)
             .expect("the base table has a row for every type")
     }
@@ -123,6 +137,8 @@ pub struct Bench {
     ww_deps: bool,
     idempotent: bool,
     reads_uncommitted: bool,
+    strict_reads: bool,
+    before_kip_890: bool,
     insisted: Vec<Kind>,
     leader_changed: Vec<bool>,
 }
@@ -152,6 +168,8 @@ impl Bench {
                 .get("idempotence")
                 .is_none_or(|on| on.as_bool() != Some(false)),
             reads_uncommitted: history.reads_uncommitted(),
+            strict_reads: options.strict_reads,
+            before_kip_890: before_kip_890(history),
             insisted: insisted.collect::<Result<_, _>>()?,
             leader_changed: leader_changes(history),
         })
@@ -168,15 +186,27 @@ impl Judge for Bench {
         match self.profile.clause(kind).allowed {
             Allowed::Never => false,
             Allowed::Always => true,
-            Allowed::Subscribed => self.subscribed,
+            Allowed::Subscribed => self.subscribed && !about.is_some_and(|about| about.inexcusable),
             Allowed::WriteDependencies => self.ww_deps,
             Allowed::NotIdempotent => !self.idempotent,
             Allowed::ReadUncommitted => self.reads_uncommitted,
             Allowed::LeaderChangedUnread => changed && !read,
             Allowed::LeaderChanged => changed,
             Allowed::Unread => !read,
+            Allowed::UnlessStrictReads => !self.strict_reads,
+            Allowed::BeforeKip890 => {
+                self.before_kip_890 && about.is_some_and(|about| about.transactional)
+            }
         }
     }
+}
+
+/// Whether the run's settings say that transactions have no epoch of their own (KIP-890).
+fn before_kip_890(history: &History) -> bool {
+    let version = history.config.get("transaction-version");
+    version
+        .and_then(serde_json::Value::as_u64)
+        .is_some_and(|version| version < 2)
 }
 
 /// How consumers were attached: by the options, the settings, or what they did.
@@ -209,368 +239,6 @@ fn leader_changes(history: &History) -> Vec<bool> {
         .collect()
 }
 
-/// Every profile.
-pub static PROFILES: &[Profile] = &[
-    Profile {
-        name: "safe",
-        says: "acks=all, min.insync.replicas >= 2, idempotent producers",
-        differs: &[],
-    },
-    Profile {
-        name: "acks1",
-        says: "acks=1: what only the leader had may be lost with it",
-        differs: ACKS_1,
-    },
-    Profile {
-        name: "at-most-once",
-        says: "acks=0: any message may be lost that nobody has read",
-        differs: AT_MOST_ONCE,
-    },
-    Profile {
-        name: "txn",
-        says: "transactions, consumers at read_committed",
-        differs: TXN,
-    },
-    Profile {
-        name: "jepsen",
-        says: "exactly what jepsen.tests.kafka allows, by its definitions",
-        differs: JEPSEN,
-    },
-];
-
-const fn row(kind: Kind, allowed: Allowed, why: &'static str, source: &'static str) -> Clause {
-    Clause {
-        kind,
-        allowed,
-        why,
-        source,
-    }
-}
-
-use Allowed::{
-    Always, LeaderChanged, LeaderChangedUnread, Never, NotIdempotent, ReadUncommitted, Subscribed,
-    Unread, WriteDependencies,
-};
-
-const ACKS: &str = "Kafka documentation, producer config `acks`";
-const DESIGN: &str = "Kafka documentation, design 4.7 (replication)";
-const KIP_98: &str = "KIP-98 (idempotent and transactional producers)";
-const KIP_101: &str = "KIP-101 (leader epochs instead of watermarks for truncation)";
-const KIP_320: &str = "KIP-320 (fencing by leader epoch)";
-const KIP_207: &str = "KIP-207 (offsets of a new leader)";
-const JEPSEN_KAFKA: &str = "jepsen.tests.kafka, allowed-error-types";
-const REDPANDA: &str = "Jepsen report on Redpanda 21.10.1";
-
-static SAFE: &[Clause] = &[
-    row(
-        Kind::LostWrite,
-        Never,
-        "an acknowledged message is never lost: every in-sync replica had it",
-        ACKS,
-    ),
-    row(
-        Kind::LostTail,
-        Never,
-        "the log never ends before an acknowledged or delivered message",
-        DESIGN,
-    ),
-    row(
-        Kind::Vanished,
-        Never,
-        "what was acknowledged or delivered once stays readable",
-        DESIGN,
-    ),
-    row(
-        Kind::InconsistentOffsets,
-        Never,
-        "an offset holds one message, for everybody and for ever",
-        KIP_101,
-    ),
-    row(
-        Kind::ReplicaDivergence,
-        Never,
-        "below the high watermark all replicas hold the same records",
-        KIP_101,
-    ),
-    row(
-        Kind::Duplicate,
-        NotIdempotent,
-        "an idempotent producer's message is stored once",
-        KIP_98,
-    ),
-    row(
-        Kind::G1a,
-        ReadUncommitted,
-        "what certainly was not written is not read",
-        "Adya 1999, G1a",
-    ),
-    row(
-        Kind::UnwrittenRead,
-        Never,
-        "only what was sent is read, and undamaged",
-        "record batch checksum",
-    ),
-    row(
-        Kind::InvalidOffset,
-        Never,
-        "offsets count from 0 upwards, record by record",
-        DESIGN,
-    ),
-    row(Kind::DualLeader, Never, "an epoch has one leader", KIP_320),
-    row(
-        Kind::EpochRegression,
-        Never,
-        "leader epochs only grow",
-        KIP_320,
-    ),
-    row(
-        Kind::StaleWatermark,
-        Never,
-        "an acknowledged message lies below every later watermark",
-        KIP_207,
-    ),
-    row(
-        Kind::WatermarkRegression,
-        Never,
-        "watermarks only grow, across leaders too",
-        KIP_207,
-    ),
-    row(
-        Kind::VisibleAboveWatermark,
-        Never,
-        "consumers see only what lies below the high watermark",
-        DESIGN,
-    ),
-    row(
-        Kind::PrecommittedRead,
-        ReadUncommitted,
-        "a transaction does not see its own records",
-        KIP_98,
-    ),
-    row(
-        Kind::PollSkip,
-        Subscribed,
-        "a consumer reads on where it stopped; a rebalance may move it",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::NonmonotonicPoll,
-        Subscribed,
-        "a consumer never goes back; a rebalance may move it",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::IntPollSkip,
-        Never,
-        "one poll returns a contiguous piece of the log",
-        DESIGN,
-    ),
-    row(
-        Kind::IntNonmonotonicPoll,
-        Never,
-        "one poll returns records in the log's order",
-        DESIGN,
-    ),
-    row(
-        Kind::NonmonotonicSend,
-        Never,
-        "a producer's messages stand in the order in which it sent them",
-        KIP_98,
-    ),
-    row(
-        Kind::IntNonmonotonicSend,
-        Never,
-        "a batch's messages stand in the order in which they were sent",
-        KIP_98,
-    ),
-    row(
-        Kind::IntSendSkip,
-        Always,
-        "writes are not isolated: other producers' messages may come between",
-        REDPANDA,
-    ),
-    row(Kind::G0, Always, "writes are not isolated", REDPANDA),
-    row(Kind::G0Process, Always, "writes are not isolated", REDPANDA),
-    row(
-        Kind::G0Realtime,
-        Always,
-        "writes are not isolated",
-        REDPANDA,
-    ),
-    row(
-        Kind::G1c,
-        Never,
-        "information does not flow in a circle",
-        "Adya 1999, G1c",
-    ),
-    row(
-        Kind::G1cProcess,
-        Never,
-        "information does not flow in a circle",
-        "Adya 1999, G1c",
-    ),
-    row(
-        Kind::G1cRealtime,
-        Never,
-        "information does not flow back in time",
-        "Adya 1999, G1c",
-    ),
-    row(
-        Kind::EmptyTransactionGraph,
-        Always,
-        "counts say whether there was enough data",
-        "this checker",
-    ),
-    row(
-        Kind::NonUniqueWrite,
-        Never,
-        "the workload numbers its messages; else nothing can be told apart",
-        "history format",
-    ),
-    row(
-        Kind::Unseen,
-        Never,
-        "what was acknowledged is readable before long",
-        "this checker: stalled, not invalid",
-    ),
-    row(
-        Kind::NotRecovered,
-        Never,
-        "the cluster goes on once the last fault is healed",
-        "this checker: stalled, not invalid",
-    ),
-];
-
-static ACKS_1: &[Clause] = &[
-    row(
-        Kind::LostWrite,
-        LeaderChangedUnread,
-        "only the leader had it",
-        ACKS,
-    ),
-    row(
-        Kind::LostTail,
-        LeaderChangedUnread,
-        "only the leader had it",
-        ACKS,
-    ),
-    row(
-        Kind::Vanished,
-        LeaderChangedUnread,
-        "only the leader had it",
-        ACKS,
-    ),
-    row(
-        Kind::InconsistentOffsets,
-        LeaderChanged,
-        "a lost message's offset is given out again",
-        ACKS,
-    ),
-    row(
-        Kind::StaleWatermark,
-        Always,
-        "the acknowledgement does not wait for the watermark",
-        ACKS,
-    ),
-    row(Kind::Unseen, LeaderChangedUnread, "it may be lost", ACKS),
-];
-
-static AT_MOST_ONCE: &[Clause] = &[
-    row(
-        Kind::LostWrite,
-        Unread,
-        "nobody waited for the broker to have it",
-        ACKS,
-    ),
-    row(
-        Kind::LostTail,
-        Unread,
-        "nobody waited for the broker to have it",
-        ACKS,
-    ),
-    row(
-        Kind::Vanished,
-        Unread,
-        "nobody waited for the broker to have it",
-        ACKS,
-    ),
-    row(
-        Kind::InconsistentOffsets,
-        LeaderChanged,
-        "a lost message's offset is given out again",
-        ACKS,
-    ),
-    row(
-        Kind::StaleWatermark,
-        Always,
-        "there are no acknowledgements",
-        ACKS,
-    ),
-    row(Kind::Unseen, Always, "it may be lost", ACKS),
-];
-
-static TXN: &[Clause] = &[
-    row(
-        Kind::G1c,
-        WriteDependencies,
-        "transactions' writes are not isolated",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::G1cProcess,
-        WriteDependencies,
-        "transactions' writes are not isolated",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::G1cRealtime,
-        WriteDependencies,
-        "transactions' writes are not isolated",
-        JEPSEN_KAFKA,
-    ),
-];
-
-static JEPSEN: &[Clause] = &[
-    row(Kind::Duplicate, Never, "no duplicates", JEPSEN_KAFKA),
-    row(Kind::G1a, Never, "no aborted reads", JEPSEN_KAFKA),
-    row(
-        Kind::PrecommittedRead,
-        Never,
-        "no reads of uncommitted records",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::G1c,
-        WriteDependencies,
-        "normal once write dependencies are drawn",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::G1cProcess,
-        WriteDependencies,
-        "normal once write dependencies are drawn",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::G1cRealtime,
-        WriteDependencies,
-        "normal once write dependencies are drawn",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::EmptyTransactionGraph,
-        Never,
-        "a run without data flow is not valid",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::Unseen,
-        Never,
-        "everything acknowledged is polled in the end",
-        JEPSEN_KAFKA,
-    ),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -578,7 +246,10 @@ mod tests {
     #[test]
     fn every_profile_has_one_row_for_every_type() {
         for kind in Kind::of_logs() {
-            let rows = SAFE.iter().filter(|clause| clause.kind == kind).count();
+            let rows = table::SAFE
+                .iter()
+                .filter(|clause| clause.kind == kind)
+                .count();
             assert_eq!(rows, 1, "{}", kind.name());
         }
         for profile in PROFILES {

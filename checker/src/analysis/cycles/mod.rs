@@ -179,7 +179,7 @@ fn ww_step(facts: &Facts, a: OpId, b: OpId) -> Option<Json> {
         })
 }
 
-fn wr_step(facts: &Facts, a: OpId, b: OpId) -> Option<Json> {
+pub(super) fn wr_step(facts: &Facts, a: OpId, b: OpId) -> Option<Json> {
     records(facts, b, RunKind::Poll)
         .filter(|&(_, _, number)| number != NONE)
         .find_map(|(run, b_at, number)| {

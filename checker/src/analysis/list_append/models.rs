@@ -193,6 +193,8 @@ const IMPLIED: Edges = &[
     ("G2-process", &["G2-realtime"]),
     ("GSIa", &["GSI"]),
     ("GSIb", &["GSI"]),
+    // G-single-item on the polls of a Kafka history.
+    ("read-skew", &["G-nonadjacent-item"]),
     ("incompatible-order", &["G1a"]),
     ("future-read", &["G1c"]),
     ("dirty-update", &["G1a"]),
