@@ -26,16 +26,13 @@ pub fn check(history: &History, options: &Options) -> Result<Verdict, CheckError
     if options.model == Model::ListAppend {
         let demand = Demand::new(options)?;
         let findings = analysis::list_append::run(history, &demand, options);
+        analysis::recheck::lists(history, &findings)?;
         return Ok(lists::conclude(history, &demand, &findings));
     }
     let bench = Bench::new(history, options)?;
-    let dialect = if bench.profile.name == "jepsen" {
-        Dialect::Jepsen
-    } else {
-        Dialect::Own
-    };
-    let facts = Facts::derive(history, dialect);
+    let facts = Facts::derive(history, Dialect::of(&bench));
     let (findings, evidence) = analysis::run(&facts, &bench, options);
+    analysis::recheck::kafka(history, &findings)?;
     Ok(conclude::conclude(
         &facts, &bench, &findings, &evidence, options,
     ))

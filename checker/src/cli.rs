@@ -1,4 +1,4 @@
-//! The command line of `checker`: history.md section 2, and nothing that is not there.
+//! The command line of `checker`: history.md section 2, and what goes beyond a verdict.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,17 @@ pub struct Cli {
 pub enum Command {
     /// Checks a history and prints the verdict.
     Check(Check),
+    /// Explains one finding: step by step, with the operations behind it and a picture.
+    Explain(Explain),
+    /// Tells the whole story of one message.
+    Trace(Trace),
+    /// Translates a history between history.jsonl and Jepsen's history.edn, without loss.
+    Convert {
+        /// The history: a file, or a run's folder.
+        path: PathBuf,
+        /// Where to write; `.edn` or `.jsonl` says which format.
+        output: PathBuf,
+    },
     /// Renders a run's report again (HTML and PNG) from what is stored in its folder.
     Report {
         /// The run's folder.
@@ -44,16 +55,65 @@ pub enum Command {
     },
 }
 
+/// What one finding or message is shown as.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// Prints one JSON object and nothing else.
+    #[arg(long)]
+    pub json: bool,
+    /// Also draws the picture as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Also draws the picture as PNG.
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A history file, a run's folder, or - for standard input.
+    pub path: PathBuf,
+    /// Type and number, as `lost-write/3`: the third of them.
+    pub finding: String,
+    #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
+    pub by: By,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// A history file, a run's folder, or - for standard input.
+    pub path: PathBuf,
+    /// The message's key: its partition.
+    #[arg(long, value_name = "K")]
+    pub key: String,
+    /// The message's value.
+    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    pub value: String,
+    #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
+    pub by: By,
+}
+
 #[derive(Debug, Args)]
 pub struct Check {
     /// A history file, a run's folder, or - for standard input.
     pub path: PathBuf,
-    /// What the history is a history of.
-    #[arg(long, value_enum, default_value_t = ModelName::Kafka)]
-    pub model: ModelName,
     /// Prints one JSON object and nothing else.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub by: By,
+}
+
+/// By what a history is judged.
+#[derive(Debug, Args)]
+pub struct By {
+    /// What the history is a history of.
+    #[arg(long, value_enum, default_value_t = ModelName::Kafka)]
+    pub model: ModelName,
     /// Which anomalies are allowed: see `checker profiles`. By default the one that fits the run's
     /// own settings, which is `safe` unless they say otherwise.
     #[arg(long, value_name = "NAME")]
@@ -211,7 +271,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-impl Check {
+impl By {
     /// What the library is asked.
     pub fn options(&self) -> Options {
         Options {

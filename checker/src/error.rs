@@ -49,17 +49,31 @@ pub enum CheckError {
         /// The limit.
         limit: u64,
     },
+    /// A finding does not hold when it is looked up in the history: a fault of the checker.
+    #[error(
+        "internal error: a witness of {anomaly} does not hold ({claim}): {detail}; please report it \
+         with the history"
+    )]
+    Witness {
+        /// The finding's type.
+        anomaly: &'static str,
+        /// What should have held.
+        claim: &'static str,
+        /// The finding.
+        detail: String,
+    },
     /// An option names something that does not exist.
     #[error("{0}")]
     Usage(String),
 }
 
 impl CheckError {
-    /// The process's exit code for this error (history.md): 64 usage, 65 bad input.
+    /// The process's exit code for this error (history.md): 64 usage, 65 bad input, 70 internal.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         match self {
             CheckError::Usage(_) => 64,
+            CheckError::Witness { .. } => 70,
             _ => 65,
         }
     }

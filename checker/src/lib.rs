@@ -8,6 +8,7 @@
 //! * [`analysis`]: what is wrong with it, one file an anomaly.
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
+//! * [`explain`]: one finding, or one message, step by step.
 //! * [`online`]: a check of a history that is still growing.
 //! * [`report`]: a run's folder as a page and pictures.
 //! * [`simulate`]: histories of a correct cluster, for controls.
@@ -16,6 +17,7 @@ pub mod analysis;
 mod check;
 pub mod compression;
 pub mod error;
+pub mod explain;
 pub mod history;
 pub mod online;
 pub mod options;

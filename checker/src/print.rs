@@ -6,6 +6,8 @@ use serde_json::{Value as Json, json};
 
 use checker::Verdict;
 use checker::analysis::Kind;
+use checker::explain::{Explanation, Operation, Trace};
+use checker::verdict::Evidence;
 use checker::verdict::profile::{PROTOCOL, Profile};
 
 /// Stories shown; `--json` has more.
@@ -45,17 +47,7 @@ pub fn verdict(verdict: &Verdict) -> String {
     }
     for story in verdict.stories.iter().take(STORIES_SHOWN) {
         write_line(&mut text, &format!("\n{}", story.sentence));
-        for piece in &story.evidence {
-            let time = if piece.time >= 0 {
-                format!("{:>10.3} s", piece.time as f64 / 1e9)
-            } else {
-                " ".repeat(12)
-            };
-            write_line(
-                &mut text,
-                &format!("  {time}  {:<12} {}", piece.actor, piece.says),
-            );
-        }
+        evidence(&mut text, &story.evidence);
     }
     if !verdict.criteria.is_empty() {
         text += "\nWhat the run had to exercise:\n";
@@ -84,6 +76,70 @@ pub fn verdict(verdict: &Verdict) -> String {
         write_line(&mut text, note);
     }
     text
+}
+
+fn evidence(text: &mut String, evidence: &[Evidence]) {
+    for piece in evidence {
+        let time = if piece.time >= 0 {
+            format!("{:>10.3} s", piece.time as f64 / 1e9)
+        } else {
+            " ".repeat(12)
+        };
+        let line = format!("  {time}  {:<12} {}", piece.actor, piece.says);
+        write_line(text, &line);
+    }
+}
+
+/// A finding, explained.
+pub fn explanation(told: &Explanation) -> String {
+    let (name, number, total) = (&told.anomaly, told.number, told.total);
+    let verb = if told.allowed { "allowed" } else { "forbidden" };
+    let mut text = format!(
+        "{name}, {number} of {total}; {verb} by `{}`:\n",
+        told.profile
+    );
+    write_line(
+        &mut text,
+        &format!("{}\n\n{}\n", told.clause, told.sentence),
+    );
+    for (at, step) in (1..).zip(&told.steps) {
+        write_line(&mut text, &format!("  {at}. {}", step.says));
+    }
+    if !told.evidence.is_empty() {
+        text += "\nWhat is known of the message:\n";
+        evidence(&mut text, &told.evidence);
+    }
+    operations(&mut text, &told.operations);
+    text
+}
+
+/// A message's story.
+pub fn trace(told: &Trace) -> String {
+    let mut text = format!("{}\n\n", told.story.sentence);
+    evidence(&mut text, &told.story.evidence);
+    match told.findings.is_empty() {
+        true => text += "\nNo finding is about it.\n",
+        false => write_line(
+            &mut text,
+            &format!("\nFindings: {}", told.findings.join(", ")),
+        ),
+    }
+    operations(&mut text, &told.operations);
+    text
+}
+
+/// Operations as they were recorded.
+fn operations(text: &mut String, operations: &[Operation]) {
+    if !operations.is_empty() {
+        *text += "\nThe operations:\n";
+    }
+    for operation in operations {
+        let line = format!(
+            "  {:>8}  {:<12} {:<5} {:<6} {}",
+            operation.index, operation.process, operation.outcome, operation.f, operation.value
+        );
+        write_line(text, &line);
+    }
 }
 
 fn by_gravity(found: &serde_json::Map<String, Json>) -> Vec<&str> {

@@ -3,7 +3,8 @@
 //! A member commits the position after what it was given, so a committed offset with a message
 //! before it that no poll of the group had returned makes the group pass that message by. Judged
 //! against polls invoked before the commit or the answer was over. A log into which transactions
-//! write has control records, which polls pass over in silence: there, a message must be known to lie
+//! write has control records, which polls pass over in silence: there, a message must be known to
+//! lie in between. Groups of which the history shows no poll of the key are not judged.
 //! in between. Groups of which the history shows no poll of the key are not judged.
 
 use rustc_hash::FxHashMap;
@@ -15,8 +16,10 @@ use super::kind::Kind;
 use crate::history::{Function, KeyId, RunKind};
 
 /// By group and key: the highest offset delivered, by the moment of the poll's invocation.
+/// By group and key: the highest offset delivered, by the moment of the poll's invocation.
 type Delivered<'h> = FxHashMap<(&'h str, KeyId), Vec<(u32, i64)>>;
 
+/// Finds committed offsets that are ahead.
 /// Finds committed offsets that are ahead.
 pub(super) fn find(facts: &Facts, offsets: &GroupOffsets, findings: &mut Findings) {
     if facts.history.group_offsets.is_empty() && offsets.iter().next().is_none() {
@@ -50,6 +53,7 @@ pub(super) fn find(facts: &Facts, offsets: &GroupOffsets, findings: &mut Finding
     }
 }
 
+/// The first known message behind what was delivered and before what was committed.
 /// The first known message behind what was delivered and before what was committed.
 fn passed_by(facts: &Facts, key: KeyId, highest: i64, committed: i64) -> Option<i64> {
     let offsets = &facts.key(key).log.offsets;
@@ -98,6 +102,7 @@ fn delivered<'h>(facts: &Facts<'h>) -> Delivered<'h> {
     delivered
 }
 
+/// By key: whether a transaction wrote to it.
 /// By key: whether a transaction wrote to it.
 fn transactional(facts: &Facts) -> Vec<bool> {
     let mut keys = vec![false; facts.keys.len()];

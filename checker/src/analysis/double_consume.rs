@@ -1,8 +1,9 @@
 //! `double-consume`: two committed transactions of one group consumed the same record.
 //!
 //! A transaction that sends offsets of its group commits them with its writes, so a record below
-//! them is consumed once (KIP-98, consume-transform-produce). A transaction consumed what its polls
-//! returned below the offset that it sent; it committed if it ended ok, or if one of its own messages
+//! them is consumed once (KIP-98, consume-transform-produce). A transaction consumed what its
+//! polls returned below the offset that it sent; it committed if it ended ok, or if one of its own
+//! messages was read.
 //! was read.
 
 use rustc_hash::FxHashMap;
@@ -12,6 +13,7 @@ use super::findings::{About, Details, Findings};
 use super::kind::Kind;
 use crate::history::{Detail, Function, KeyId, OpId, RunKind};
 
+/// Finds records that were consumed twice; once for each record.
 /// Finds records that were consumed twice; once for each record.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let history = facts.history;
@@ -55,6 +57,7 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     }
 }
 
+/// Offsets that an operation sent to its transaction.
 /// Offsets that an operation sent to its transaction.
 fn sent(detail: &Detail) -> impl Iterator<Item = (&str, KeyId, i64)> {
     let groups = detail.sent_offsets.iter();

@@ -1,7 +1,8 @@
 //! `double-ownership`: in one generation of a group, a key has two owners.
 //!
 //! An assignment gives each partition to one member (KIP-62, KIP-848). Who was given records of a
-//! key, or had offsets of it committed, as a member in a generation, owned it then; so does who says
+//! key, or had offsets of it committed, as a member in a generation, owned it then; so does who
+//! says so in an `assign` that carries group, member and generation.
 //! so in an `assign` that carries group, member and generation.
 
 use rustc_hash::FxHashMap;
@@ -12,8 +13,10 @@ use super::kind::Kind;
 use crate::history::{Function, KeyId, Op, OpId, Outcome, RunKind};
 
 /// Who first owned a key in a generation of a group, and by which operation.
+/// Who first owned a key in a generation of a group, and by which operation.
 type Owners<'h> = FxHashMap<(&'h str, i64, KeyId), Vec<(&'h str, OpId)>>;
 
+/// Finds keys with two owners.
 /// Finds keys with two owners.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let history = facts.history;

@@ -39,6 +39,7 @@ mod precommitted_read;
 pub mod read_skew;
 pub mod realtime_lag;
 mod rebalances;
+pub mod recheck;
 mod replica_divergence;
 mod stale_watermark;
 mod steps;

@@ -1,10 +1,12 @@
 //! `read-skew` and other rw cycles on polls: polls that saw one part of what an operation did, and
 //! not the other.
+//! not the other.
 //!
-//! An rw edge leads from an operation that polled a key to the writer of the message after the last
-//! one that it was given. A cycle with exactly one of them is `read-skew` (Adya's G-single), with
-//! several, never two in a row, `G-nonadjacent-item`, with several `G2-item`; the other edges are wr.
-//! Kafka's polls are no snapshots, so every profile allows it; `--strict-reads` forbids it. Write
+//! An rw edge leads from an operation that polled a key to the writer of the message after the
+//! last one that it was given. A cycle with exactly one of them is `read-skew` (Adya's G-single),
+//! with several, never two in a row, `G-nonadjacent-item`, with several `G2-item`; the other edges
+//! are wr. Kafka's polls are no snapshots, so every profile allows it; `--strict-reads` forbids
+//! it. Write dependencies take no part: writes are not isolated either.
 //! dependencies take no part: writes are not isolated either.
 
 use super::cycles::class::{Class, Turns};
@@ -15,6 +17,7 @@ use super::findings::{Details, Finding, Findings};
 use super::kind::Kind;
 use crate::history::{KeyId, OpId, Outcome, RunKind};
 
+/// Beyond so many operations rw cycles are looked for only where they are forbidden.
 /// Beyond so many operations rw cycles are looked for only where they are forbidden.
 pub const OPERATIONS_MAX: usize = 200_000;
 
@@ -33,6 +36,7 @@ const fn class(kind: Kind, turns: Turns) -> Class {
     }
 }
 
+/// Finds rw cycles on polls.
 /// Finds rw cycles on polls.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let graph = build(facts);
@@ -72,6 +76,7 @@ fn happened(facts: &Facts, op: OpId) -> bool {
 }
 
 /// For each key that an operation polled: the index of the last message that it was given, and of
+/// the next one. To be given a part of one batch is no matter of snapshots.
 /// the next one. To be given a part of one batch is no matter of snapshots.
 fn missed(facts: &Facts, id: OpId) -> Vec<(KeyId, u32, u32)> {
     let mut last: Vec<(KeyId, u32)> = Vec::new();

@@ -3,8 +3,9 @@
 //! A transaction whose message was read has committed, and a committed transaction's messages are
 //! all visible. Torn is one of which a message was read while another one was returned by nobody,
 //! although a complete pass at read_committed, begun after the transaction was known to have
-//! committed, went over its place: its offset, or where that is not known the whole log, up to every
-//! watermark that was ever answered (a marker that is not yet written holds the pass back below
+//! committed, went over its place: its offset, or where that is not known the whole log, up to
+//! every watermark that was ever answered (a marker that is not yet written holds the pass back
+//! below them). Messages that were read before and are missing now are `vanished`.
 //! them). Messages that were read before and are missing now are `vanished`.
 
 use super::facts::{Facts, NONE};
@@ -16,6 +17,7 @@ use super::watermarks::Watermarks;
 use crate::history::{Function, KeyId, Op, OpId, Outcome, RunKind};
 
 /// One message of a transaction.
+/// One message of a transaction.
 #[derive(Clone, Copy)]
 struct Sent {
     key: KeyId,
@@ -23,6 +25,7 @@ struct Sent {
     offset: Option<i64>,
 }
 
+/// Finds torn transactions.
 /// Finds torn transactions.
 pub(super) fn find(
     facts: &Facts,
@@ -65,6 +68,7 @@ pub(super) fn find(
 }
 
 /// By key and message: when an ok poll first returned it.
+/// By key and message: when an ok poll first returned it.
 fn first_reads(facts: &Facts) -> Vec<Vec<u32>> {
     let mut first: Vec<Vec<u32>> = facts
         .keys
@@ -84,6 +88,7 @@ fn first_reads(facts: &Facts) -> Vec<Vec<u32>> {
 }
 
 /// The messages that only this operation sent.
+/// The messages that only this operation sent.
 fn sent(facts: &Facts, op: &Op) -> Vec<Sent> {
     let runs = facts.history.runs(op).iter();
     let sends = runs.filter(|run| run.kind == RunKind::Send);
@@ -100,6 +105,7 @@ fn sent(facts: &Facts, op: &Op) -> Vec<Sent> {
         .collect()
 }
 
+/// The first pass that went over the message's place and did not return it.
 /// The first pass that went over the message's place and did not return it.
 fn missed_by(
     passes: &Passes,
@@ -161,6 +167,7 @@ mod tests {
 
     #[test]
     fn one_half_is_there_and_the_other_is_nowhere() {
+        // Known by its offset; and known by nothing, of a transaction whose end nobody learned.
         // Known by its offset; and known by nothing, of a transaction whose end nobody learned.
         for (txn, more) in [
             ("0 ok txn x=1@0 y=1@3", ""),

@@ -8,6 +8,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod build;
+pub mod edn;
 pub mod events;
 mod key;
 mod op;

@@ -84,6 +84,21 @@ impl Values {
         self.interned
     }
 
+    /// The code of a JSON scalar that the table holds.
+    #[must_use]
+    pub fn find(&self, json: &Json) -> Option<Value> {
+        if json.is_null() {
+            return Some(Value::NULL);
+        }
+        let inline = json.as_i64().and_then(Value::inline);
+        let interned = || {
+            self.codes
+                .get(&json.to_string())
+                .map(|&code| Value(u64::from(code) << 1 | 1))
+        };
+        inline.or_else(interned)
+    }
+
     /// The value as JSON.
     #[must_use]
     pub fn json(&self, value: Value) -> Json {

@@ -62,8 +62,23 @@ pub fn conclude(history: &History, demand: &Demand, findings: &Findings) -> Verd
 
 fn clauses(findings: &Findings, demand: &Demand) -> BTreeMap<String, String> {
     let models = demand.models.join(", ");
-    let clause = |kind: Kind| (kind.name().to_owned(), format!("ruled out by {models}"));
-    findings.forbidden().map(|(kind, _)| clause(kind)).collect()
+    let found = findings.forbidden();
+    found
+        .map(|(kind, _)| (kind.name().to_owned(), clause(kind, &models)))
+        .collect()
+}
+
+/// Why a type is forbidden where these models must hold: them, and the weakest that rule it out.
+pub(crate) fn clause(kind: Kind, models: &str) -> String {
+    let (weakest, _) = models::ruled_out([kind.name()]);
+    let weakest: Vec<_> = weakest.into_iter().collect();
+    match weakest.is_empty() {
+        true => format!("contradicts {models}"),
+        false => format!(
+            "{models} had to hold; it rules out {} already",
+            weakest.join(", ")
+        ),
+    }
 }
 
 fn sentence(

@@ -10,7 +10,7 @@ pub(crate) mod lists;
 mod phrase;
 pub mod profile;
 mod sentence;
-mod story;
+pub(crate) mod story;
 mod vacuity;
 
 use std::collections::BTreeMap;

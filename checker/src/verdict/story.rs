@@ -8,7 +8,7 @@
 mod fetches;
 mod whereabouts;
 
-use super::faults::Fault;
+use super::faults::{Fault, faults};
 use super::{Evidence as Piece, Story, Whereabouts};
 use crate::analysis::facts::{Facts, Message, NONE};
 use crate::analysis::{Evidence, Findings, Kind};
@@ -17,15 +17,18 @@ use crate::history::{KeyId, Op, Process, Value};
 use fetches::Fetches;
 
 /// Types whose messages have a story, the gravest first.
-const TOLD: [Kind; 3] = [Kind::LostWrite, Kind::LostTail, Kind::Vanished];
+pub(crate) const TOLD: [Kind; 3] = [Kind::LostWrite, Kind::LostTail, Kind::Vanished];
 
 /// Evidence of one sort is cut after this many.
 const PIECES_MAX: usize = 4;
 
+/// The same, where one message's whole story is asked for.
+const TRACE_PIECES_MAX: usize = 1000;
+
 /// A message to tell of.
 #[derive(Clone, Copy, Debug)]
 struct Subject {
-    kind: Kind,
+    kind: Option<Kind>,
     key: KeyId,
     number: u32,
     offset: Option<i64>,
@@ -41,17 +44,49 @@ pub(super) fn tell(
     limit: usize,
 ) -> Vec<Story> {
     let subjects = subjects(facts, findings, evidence, limit);
-    let fetches = Fetches::of(facts, &subjects);
+    let fetches = Fetches::of(facts, &subjects, PIECES_MAX);
     let teller = Teller {
         facts,
         evidence,
         faults,
+        pieces_max: PIECES_MAX,
     };
     subjects
         .iter()
         .enumerate()
         .map(|(at, subject)| teller.story(subject, fetches.pieces(facts.history, at)))
         .collect()
+}
+
+/// Tells the whole story of one message, whatever became of it.
+#[must_use]
+pub(crate) fn trace(
+    facts: &Facts,
+    evidence: &Evidence,
+    kind: Option<Kind>,
+    key: KeyId,
+    number: u32,
+) -> Story {
+    let faults = faults(facts.history, &evidence.watermarks);
+    let subject = subject(facts, kind, key, number);
+    let fetches = Fetches::of(facts, &[subject], TRACE_PIECES_MAX);
+    let teller = Teller {
+        facts,
+        evidence,
+        faults: &faults,
+        pieces_max: TRACE_PIECES_MAX,
+    };
+    teller.story(&subject, fetches.pieces(facts.history, 0))
+}
+
+fn subject(facts: &Facts, kind: Option<Kind>, key: KeyId, number: u32) -> Subject {
+    let first = facts.key(key).messages[number as usize].first;
+    Subject {
+        kind,
+        key,
+        number,
+        offset: (first != NONE).then(|| facts.key(key).log.offsets[first as usize]),
+    }
 }
 
 fn subjects(facts: &Facts, findings: &Findings, evidence: &Evidence, limit: usize) -> Vec<Subject> {
@@ -61,14 +96,7 @@ fn subjects(facts: &Facts, findings: &Findings, evidence: &Evidence, limit: usiz
             .iter()
             .any(|s: &Subject| (s.key, s.number) == (key, number));
         if !known && subjects.len() < limit {
-            let first = facts.key(key).messages[number as usize].first;
-            let offset = (first != NONE).then(|| facts.key(key).log.offsets[first as usize]);
-            subjects.push(Subject {
-                kind,
-                key,
-                number,
-                offset,
-            });
+            subjects.push(subject(facts, Some(kind), key, number));
         }
     };
     for kind in TOLD {
@@ -102,6 +130,7 @@ struct Teller<'a, 'h> {
     facts: &'a Facts<'h>,
     evidence: &'a Evidence,
     faults: &'a [Fault],
+    pieces_max: usize,
 }
 
 impl Teller<'_, '_> {
@@ -121,7 +150,9 @@ impl Teller<'_, '_> {
         let evidence: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
         let whereabouts = whereabouts::whereabouts(self.facts, self.evidence, subject, &evidence);
         Story {
-            anomaly: subject.kind.name().to_owned(),
+            anomaly: subject
+                .kind
+                .map_or_else(String::new, |kind| kind.name().to_owned()),
             key: history.keys().name(subject.key).to_owned(),
             value: history.values().json(message.value),
             offset: subject.offset,
@@ -189,7 +220,7 @@ impl Teller<'_, '_> {
         told.extend(
             all()
                 .filter(|&at| answers[at].invoked > known_from && !covers(at))
-                .take(PIECES_MAX),
+                .take(self.pieces_max),
         );
         told.extend(all().next_back());
         told.sort_unstable();
@@ -308,10 +339,10 @@ impl Teller<'_, '_> {
         let at = subject
             .offset
             .map_or(String::new(), |offset| format!(" at offset {offset}"));
-        let how = if message.acknowledged() {
-            "acknowledged"
-        } else {
-            "delivered"
+        let how = match (message.acknowledged(), message.read()) {
+            (true, _) => "acknowledged",
+            (false, true) => "delivered",
+            (false, false) => "sent, and never acknowledged",
         };
         let mut text = format!("Message {value} of {key} was {how}{at}");
         // A watermark is a claim about messages; nobody has seen any of them by it.
@@ -330,6 +361,15 @@ impl Teller<'_, '_> {
         }
         if let Some(piece) = absent.filter(|piece| piece.time >= 0) {
             text += &format!("; {} {} {}", seconds(piece.time), piece.actor, piece.says);
+        }
+        // A message that nobody misses is where it should be.
+        if subject.kind.is_none() && absent.is_none() && whereabouts == Whereabouts::Unknown {
+            let read = evidence.iter().any(|piece| piece.kind == "fetch");
+            return text
+                + match read {
+                    true => "; every poll that went over its place was given it.",
+                    false => "; no poll went over its place.",
+                };
         }
         text + "; " + whereabouts::says(whereabouts) + "."
     }

@@ -84,19 +84,20 @@ impl GraphBuilder {
     /// ok precedes whoever was invoked later. An operation without a completion has no node in the
     /// reference's graph, and takes no part.
     pub fn link_realtime<'h>(&mut self, ops: impl Iterator<Item = (u32, &'h Op)>) {
-        // (moment, is an invocation, node): a completion comes before an invocation at its moment.
+        // (moment, is a completion, node): what began at the moment of a completion did not begin
+        // after it.
         let mut events: Vec<(u32, bool, u32)> = Vec::new();
         for (node, op) in ops.filter(|(_, op)| op.outcome != Outcome::Open) {
-            events.push((op.invoked.seq, true, node));
+            events.push((op.invoked.seq, false, node));
             if op.outcome == Outcome::Ok {
-                events.push((op.completed.seq, false, node));
+                events.push((op.completed.seq, true, node));
             }
         }
         events.sort_unstable();
         let mut current: Option<u32> = None; // The last barrier.
         let mut pending: Vec<u32> = Vec::new(); // Completions since then.
-        for (_, invocation, node) in events {
-            if !invocation {
+        for (_, completion, node) in events {
+            if completion {
                 pending.push(node);
                 continue;
             }
@@ -268,6 +269,12 @@ mod tests {
             5> poll
             ",
         );
+        exactly(&history);
+        // Completions without an invocation began at an unknown time: nothing precedes them.
+        exactly(&script("0< ok poll\n1< ok poll\n2 ok poll"));
+    }
+
+    fn exactly(history: &crate::History) {
         let ops = || history.iter().map(|(id, op)| (id.0, op));
         let mut builder = GraphBuilder::new(history.ops().len() as u32);
         builder.link_realtime(ops());

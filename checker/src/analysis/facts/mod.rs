@@ -16,6 +16,8 @@ pub use numbering::{NONE, Numbering, Span as ValueSpan};
 use log::LogBuilder;
 use numbering::Span;
 
+use crate::verdict::profile::Bench;
+
 use crate::history::{Function, History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
 
 /// Whose definitions hold where they differ.
@@ -25,6 +27,18 @@ pub enum Dialect {
     Jepsen,
     /// Ours: section 8.
     Own,
+}
+
+impl Dialect {
+    /// The dialect that a profile speaks.
+    #[must_use]
+    pub fn of(bench: &Bench) -> Dialect {
+        if bench.profile.name == "jepsen" {
+            Dialect::Jepsen
+        } else {
+            Dialect::Own
+        }
+    }
 }
 
 /// What is known of one message: one value of one key.

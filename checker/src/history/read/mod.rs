@@ -6,6 +6,7 @@
 //! line that is not what history.md says is an error with its place.
 
 mod control;
+mod edn;
 mod event;
 mod micro_op;
 mod pieces;
@@ -14,6 +15,8 @@ mod scan;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+pub use edn::{edn_to_jsonl, jsonl_to_edn, read_edn};
 
 pub(crate) use control::{AuditValue, SampleValue};
 
@@ -42,6 +45,9 @@ pub fn read_path(path: &Path) -> Result<History, CheckError> {
         path: file.clone(),
         source,
     })?;
+    if is_edn(&file) {
+        return read_edn(opened, &file.display().to_string());
+    }
     read_parallel(opened, &file.display().to_string())
 }
 
@@ -55,19 +61,28 @@ fn read_parallel(reader: impl Read, name: &str) -> Result<History, CheckError> {
 }
 
 /// The history of a run's folder, or the path itself where it is a file.
-fn history_file(path: &Path) -> Result<PathBuf, CheckError> {
+///
+/// # Errors
+/// [`CheckError::NoHistory`] for a folder without one.
+pub fn history_file(path: &Path) -> Result<PathBuf, CheckError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let names = ["", ".zst", ".gz"].map(|end| format!("{HISTORY_FILE}{end}"));
-    let mut files = names.iter().map(|name| path.join(name));
-    if let Some(file) = files.find(|file| file.is_file()) {
-        Ok(file)
-    } else {
-        Err(CheckError::NoHistory {
+    let mut names = ["", ".zst", ".gz"].map(|end| format!("{HISTORY_FILE}{end}")).to_vec();
+    names.push("history.edn".to_owned());
+    names
+        .iter()
+        .map(|name| path.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| CheckError::NoHistory {
             path: path.to_owned(),
         })
-    }
+}
+
+/// Whether a file's name says that it is Jepsen's EDN.
+#[must_use]
+pub fn is_edn(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "edn")
 }
 
 /// Reads a history from any reader; `name` is what errors call it.

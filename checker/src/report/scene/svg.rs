@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::ink::{FaultInk, Hatch};
-use super::{Anchor, Fill, Frame, Item, Mark, Place, Point, Scene, Shape};
+use super::{Anchor, Fill, Frame, Item, Mark, Place, Point, Scene, Shape, Theme, ink};
 use crate::report::text::escape;
 
 /// Writes the picture. `id` must be unique within the page: the clip path is named after it.
@@ -46,6 +46,20 @@ pub fn draw(scene: &Scene, id: &str) -> String {
     }
     out.push_str("</svg>");
     out
+}
+
+/// The picture as a file of its own, in the colours of a theme.
+#[must_use]
+pub fn document(scene: &Scene, theme: Theme) -> String {
+    let drawn = draw(scene, "picture");
+    let style = format!(
+        "<style>svg{{{}font-family:'DejaVu Sans',sans-serif}}{}\
+         .halo{{paint-order:stroke;stroke:var(--ground);stroke-width:3px}}</style>",
+        ink::variables(theme),
+        ink::classes()
+    );
+    let body = drawn.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
+    body.replacen('>', &format!(">{style}"), 1) + "\n"
 }
 
 /// The patterns that hatches refer to; once per page.

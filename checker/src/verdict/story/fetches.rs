@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{PIECES_MAX, Piece, Subject};
+use super::{Piece, Subject};
 use crate::History;
 use crate::analysis::facts::Facts;
 use crate::history::{KeyId, Op, OpId, Outcome, Process, ProcessId, RunKind};
@@ -20,7 +20,7 @@ type ByOffset = Vec<(i64, usize)>;
 
 impl Fetches {
     /// Looks at every poll of the subjects' keys.
-    pub fn of(facts: &Facts, subjects: &[Subject]) -> Fetches {
+    pub fn of(facts: &Facts, subjects: &[Subject], limit: usize) -> Fetches {
         let mut fetches = Fetches {
             returned: vec![Vec::new(); subjects.len()],
             passed_by: vec![Vec::new(); subjects.len()],
@@ -54,7 +54,7 @@ impl Fetches {
                 for (_, number) in facts.messages_of(run) {
                     if let Some(&at) = numbers.get(&(run.key, number)) {
                         here.push(at);
-                        note(&mut fetches.returned[at], id);
+                        note(&mut fetches.returned[at], id, limit);
                     }
                 }
                 let offsets = facts.history.records(run).iter().filter_map(|r| r.offset());
@@ -73,7 +73,7 @@ impl Fetches {
                 let start = offsets.partition_point(|&(offset, _)| offset <= from);
                 for &(_, at) in offsets[start..].iter().take_while(|&&(o, _)| o < highest) {
                     if !here.contains(&at) {
-                        note(&mut fetches.passed_by[at], id);
+                        note(&mut fetches.passed_by[at], id, limit);
                     }
                 }
             }
@@ -107,8 +107,8 @@ impl Fetches {
     }
 }
 
-fn note(ops: &mut Vec<OpId>, id: OpId) {
-    if ops.len() < PIECES_MAX && ops.last() != Some(&id) {
+fn note(ops: &mut Vec<OpId>, id: OpId, limit: usize) {
+    if ops.len() < limit && ops.last() != Some(&id) {
         ops.push(id);
     }
 }

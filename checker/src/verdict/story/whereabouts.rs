@@ -115,7 +115,7 @@ pub(super) fn whereabouts(
     }
     let answers = evidence.watermarks.of(subject.key);
     let beyond = subject.offset.zip(answers.highest_watermark);
-    if subject.kind == Kind::Unseen && beyond.is_some_and(|(offset, end)| offset >= end) {
+    if subject.kind == Some(Kind::Unseen) && beyond.is_some_and(|(offset, end)| offset >= end) {
         return Whereabouts::NotYetVisible;
     }
     Whereabouts::Unknown
