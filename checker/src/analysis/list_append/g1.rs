@@ -4,14 +4,15 @@
 //! list whose last element was appended by another transaction which went on to append to the same
 //! list: a state that existed only in the middle of that transaction.
 
+use super::super::facts::NONE;
 use super::index::Lists;
 use super::internal::{detail, element};
 use crate::analysis::{Findings, Kind};
-use crate::history::{Outcome, RunKind};
+use crate::history::{OpId, Outcome, RunKind};
 
 /// Finds reads of aborted and of intermediate states.
 pub(super) fn find(lists: &Lists, findings: &mut Findings) {
-    let aborted: Vec<Vec<bool>> = aborted(lists);
+    let aborted = aborted(lists);
     for (id, op) in lists.txns().filter(|(_, op)| op.outcome == Outcome::Ok) {
         for run in lists
             .history
@@ -22,10 +23,10 @@ pub(super) fn find(lists: &Lists, findings: &mut Findings) {
             let key = lists.key(run.key);
             let aborted = &aborted[run.key.at()];
             for &number in lists.numbers(run).iter().filter(|_| !aborted.is_empty()) {
-                if aborted[number as usize] {
+                if aborted[number as usize] != NONE {
                     findings.add(Kind::G1a, run.key, || {
                         detail(lists, id, run)
-                            .op("writer", key.elements[number as usize].writer())
+                            .op("writer", Some(OpId(aborted[number as usize])))
                             .json("element", element(lists, run.key, number))
                             .finish()
                     });
@@ -47,10 +48,11 @@ pub(super) fn find(lists: &Lists, findings: &mut Findings) {
     }
 }
 
-/// By key: elements that a failed transaction appended; empty where there is none.
-fn aborted(lists: &Lists) -> Vec<Vec<bool>> {
-    let mut aborted: Vec<Vec<bool>> = vec![Vec::new(); lists.keys.len()];
-    for (_, op) in lists.txns().filter(|(_, op)| op.outcome == Outcome::Fail) {
+/// By key and element: the failed transaction that appended it, or [`NONE`]; empty where there is
+/// none.
+fn aborted(lists: &Lists) -> Vec<Vec<u32>> {
+    let mut aborted: Vec<Vec<u32>> = vec![Vec::new(); lists.keys.len()];
+    for (id, op) in lists.txns().filter(|(_, op)| op.outcome == Outcome::Fail) {
         for run in lists
             .history
             .runs(op)
@@ -58,8 +60,8 @@ fn aborted(lists: &Lists) -> Vec<Vec<bool>> {
             .filter(|run| run.kind == RunKind::Append)
         {
             let of_key = &mut aborted[run.key.at()];
-            of_key.resize(lists.key(run.key).elements.len(), false);
-            of_key[lists.appended(run) as usize] = true;
+            of_key.resize(lists.key(run.key).elements.len(), NONE);
+            of_key[lists.appended(run) as usize] = id.0;
         }
     }
     aborted
