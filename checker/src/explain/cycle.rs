@@ -26,10 +26,12 @@ pub fn picture(kind: Kind, operations: &Operations, detail: &Json, steps: &[Step
     let wide = (radius * 1.5).min(WIDTH / 2.0 - BOX.0 / 2.0 - MARGIN - 50.0);
     let centre = (WIDTH / 2.0, 64.0 + BOX.1 + radius);
     let place = |at: usize| -> Point {
-        let angle = std::f64::consts::TAU * at as f64 / nodes.len() as f64;
+        // The first stands on top.
+        let turn = std::f64::consts::TAU * at as f64 / nodes.len() as f64;
+        let angle = turn - std::f64::consts::FRAC_PI_2;
         (
-            centre.0 + wide * (angle - 1.5708).cos(),
-            centre.1 + radius * (angle - 1.5708).sin(),
+            centre.0 + wide * angle.cos(),
+            centre.1 + radius * angle.sin(),
         )
     };
     let told = centre.1 + radius + BOX.1 + 22.0;

@@ -64,7 +64,7 @@ fn appends(raw: &Raw, run: &Run, key: &str) -> bool {
 
 /// What an operation read of a key; nothing is an empty list.
 fn reads<'r>(raw: &'r Raw, op: &Op, key: &'r str) -> impl Iterator<Item = Json> + 'r {
-    let runs = raw.history.runs(op).iter().copied().collect::<Vec<_>>();
+    let runs = raw.history.runs(op).to_vec();
     let of_key = runs.into_iter().filter(move |run| {
         matches!(run.kind, RunKind::Read | RunKind::ReadUnknown)
             && raw.history.keys().name(run.key) == key

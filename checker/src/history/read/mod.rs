@@ -68,7 +68,9 @@ pub fn history_file(path: &Path) -> Result<PathBuf, CheckError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let mut names = ["", ".zst", ".gz"].map(|end| format!("{HISTORY_FILE}{end}")).to_vec();
+    let mut names = ["", ".zst", ".gz"]
+        .map(|end| format!("{HISTORY_FILE}{end}"))
+        .to_vec();
     names.push("history.edn".to_owned());
     names
         .iter()
