@@ -16,10 +16,8 @@ use super::kind::Kind;
 use crate::history::{Function, KeyId, RunKind};
 
 /// By group and key: the highest offset delivered, by the moment of the poll's invocation.
-/// By group and key: the highest offset delivered, by the moment of the poll's invocation.
 type Delivered<'h> = FxHashMap<(&'h str, KeyId), Vec<(u32, i64)>>;
 
-/// Finds committed offsets that are ahead.
 /// Finds committed offsets that are ahead.
 pub(super) fn find(facts: &Facts, offsets: &GroupOffsets, findings: &mut Findings) {
     if facts.history.group_offsets.is_empty() && offsets.iter().next().is_none() {
@@ -53,7 +51,6 @@ pub(super) fn find(facts: &Facts, offsets: &GroupOffsets, findings: &mut Finding
     }
 }
 
-/// The first known message behind what was delivered and before what was committed.
 /// The first known message behind what was delivered and before what was committed.
 fn passed_by(facts: &Facts, key: KeyId, highest: i64, committed: i64) -> Option<i64> {
     let offsets = &facts.key(key).log.offsets;
@@ -102,7 +99,6 @@ fn delivered<'h>(facts: &Facts<'h>) -> Delivered<'h> {
     delivered
 }
 
-/// By key: whether a transaction wrote to it.
 /// By key: whether a transaction wrote to it.
 fn transactional(facts: &Facts) -> Vec<bool> {
     let mut keys = vec![false; facts.keys.len()];

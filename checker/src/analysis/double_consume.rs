@@ -14,7 +14,6 @@ use super::kind::Kind;
 use crate::history::{Detail, Function, KeyId, OpId, RunKind};
 
 /// Finds records that were consumed twice; once for each record.
-/// Finds records that were consumed twice; once for each record.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let history = facts.history;
     let mut consumed: FxHashMap<(&str, KeyId, i64, u32), Vec<OpId>> = FxHashMap::default();
@@ -57,7 +56,6 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// Offsets that an operation sent to its transaction.
 /// Offsets that an operation sent to its transaction.
 fn sent(detail: &Detail) -> impl Iterator<Item = (&str, KeyId, i64)> {
     let groups = detail.sent_offsets.iter();

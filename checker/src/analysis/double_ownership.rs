@@ -13,10 +13,8 @@ use super::kind::Kind;
 use crate::history::{Function, KeyId, Op, OpId, Outcome, RunKind};
 
 /// Who first owned a key in a generation of a group, and by which operation.
-/// Who first owned a key in a generation of a group, and by which operation.
 type Owners<'h> = FxHashMap<(&'h str, i64, KeyId), Vec<(&'h str, OpId)>>;
 
-/// Finds keys with two owners.
 /// Finds keys with two owners.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let history = facts.history;

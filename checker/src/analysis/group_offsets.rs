@@ -1,5 +1,4 @@
 //! Offsets of consumer groups: what was attempted, and what is known to have been in force.
-//! Offsets of consumer groups: what was attempted, and what is known to have been in force.
 //!
 //! Shared by `committed-offset-regression` and `committed-offset-overrun`. A commit that ended ok,
 //! a transaction that ended ok and had sent offsets, and an answer to `fetch-offsets` each prove
@@ -12,40 +11,30 @@ use super::facts::Facts;
 use crate::history::{Function, History, KeyId, Op, OpId, Outcome};
 
 /// One attempt to commit an offset, or one answer.
-/// One attempt to commit an offset, or one answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     /// By which operation.
-    /// By which operation.
     pub op: OpId,
-    /// The offset; -1 for an answer that there is none.
     /// The offset; -1 for an answer that there is none.
     pub offset: i64,
     /// When the operation was invoked.
-    /// When the operation was invoked.
     pub invoked: u32,
-    /// When it was over; never, for an attempt that may take effect later.
     /// When it was over; never, for an attempt that may take effect later.
     pub over: u32,
     /// It is an answer to `fetch-offsets`.
-    /// It is an answer to `fetch-offsets`.
     pub answer: bool,
-    /// The offset is known to have been in force between `invoked` and `over`.
     /// The offset is known to have been in force between `invoked` and `over`.
     pub proven: bool,
 }
 
 /// The entries of each group and key, in the order of completion.
-/// The entries of each group and key, in the order of completion.
 pub(super) struct GroupOffsets<'h> {
     by_group: BTreeMap<(&'h str, KeyId), Vec<Entry>>,
-    /// Attempts of which the history does not say what they committed: (invoked, over).
     /// Attempts of which the history does not say what they committed: (invoked, over).
     unknown: Vec<(u32, u32)>,
 }
 
 impl<'h> GroupOffsets<'h> {
-    /// Collects them.
     /// Collects them.
     pub fn collect(history: &'h History) -> GroupOffsets<'h> {
         let mut all = GroupOffsets {
@@ -86,20 +75,17 @@ impl<'h> GroupOffsets<'h> {
 
     fn add(&mut self, of: (&'h str, KeyId), entry: Entry) {
         // What certainly did not happen, and what was not answered, says nothing.
-        // What certainly did not happen, and what was not answered, says nothing.
         if entry.proven || !entry.answer {
             self.by_group.entry(of).or_default().push(entry);
         }
     }
 
     /// Every group and key with its entries.
-    /// Every group and key with its entries.
     pub fn iter(&self) -> impl Iterator<Item = (&'h str, KeyId, &[Entry])> {
         let all = self.by_group.iter();
         all.map(|(&(group, key), entries)| (group, key, entries.as_slice()))
     }
 
-    /// Whether something unknown may have been committed after one moment and before another.
     /// Whether something unknown may have been committed after one moment and before another.
     pub fn unknown_between(&self, from: u32, to: u32) -> bool {
         self.unknown
@@ -126,7 +112,6 @@ fn entry(id: OpId, op: &Op, offset: i64, answer: bool) -> Entry {
     }
 }
 
-/// The group that an operation acts for: its own, or the one its process acted for otherwise.
 /// The group that an operation acts for: its own, or the one its process acted for otherwise.
 pub(super) fn groups_of_processes<'h>(facts: &Facts<'h>) -> Vec<Option<&'h str>> {
     let history = facts.history;

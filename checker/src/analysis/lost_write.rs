@@ -4,12 +4,10 @@
 //! returned: whoever read that far should have read everything before. All messages whose *last*
 //! index is at or below the bound must have been read. Lost are those that were not, if their
 //! write is known to have happened: nobody missed a message that was never written.
-//! write is known to have happened: nobody missed a message that was never written.
 //!
 //! First and last, so that a message seen at two offsets is judged by the kinder one. In our own
 //! dialect a message that any poll returned was not lost by then (a later loss is `vanished`), and
 //! one below the log's start was deleted by retention. Messages behind the bound are `lost-tail`
-//! or `unseen`, not lost-write.
 //! or `unseen`, not lost-write.
 
 use std::cmp::Ordering;
@@ -21,7 +19,6 @@ use super::kind::Kind;
 use super::watermarks::Watermarks;
 use crate::history::{Function, OpId};
 
-/// Finds lost writes.
 /// Finds lost writes.
 pub(super) fn find(
     facts: &Facts,
@@ -64,7 +61,6 @@ pub(super) fn find(
 }
 
 /// Whether a transaction sent it.
-/// Whether a transaction sent it.
 pub(super) fn by_transaction(facts: &Facts, message: &Message) -> bool {
     let writer = message.writer().map(|writer| facts.history.op(writer));
     writer.is_some_and(|writer| writer.function == Function::Txn)
@@ -86,7 +82,6 @@ fn is_lost(facts: &Facts, key: &KeyFacts, message: &Message, start: Option<i64>)
     }
 }
 
-/// The first operation that read the message which has its last place at that index.
 /// The first operation that read the message which has its last place at that index.
 fn reader_at(facts: &Facts, key: &KeyFacts, index: u32) -> Option<OpId> {
     let ordered = key.log.order[index as usize];

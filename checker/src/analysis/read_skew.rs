@@ -1,6 +1,5 @@
 //! `read-skew` and other rw cycles on polls: polls that saw one part of what an operation did, and
 //! not the other.
-//! not the other.
 //!
 //! An rw edge leads from an operation that polled a key to the writer of the message after the
 //! last one that it was given. A cycle with exactly one of them is `read-skew` (Adya's G-single),
@@ -17,7 +16,6 @@ use super::findings::{Details, Finding, Findings};
 use super::kind::Kind;
 use crate::history::{KeyId, OpId, Outcome, RunKind};
 
-/// Beyond so many operations rw cycles are looked for only where they are forbidden.
 /// Beyond so many operations rw cycles are looked for only where they are forbidden.
 pub const OPERATIONS_MAX: usize = 200_000;
 
@@ -36,7 +34,6 @@ const fn class(kind: Kind, turns: Turns) -> Class {
     }
 }
 
-/// Finds rw cycles on polls.
 /// Finds rw cycles on polls.
 pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     let graph = build(facts);
@@ -77,7 +74,6 @@ fn happened(facts: &Facts, op: OpId) -> bool {
 
 /// For each key that an operation polled: the index of the last message that it was given, and of
 /// the next one. To be given a part of one batch is no matter of snapshots.
-/// the next one. To be given a part of one batch is no matter of snapshots.
 fn missed(facts: &Facts, id: OpId) -> Vec<(KeyId, u32, u32)> {
     let mut last: Vec<(KeyId, u32)> = Vec::new();
     let op = facts.history.op(id);
@@ -87,9 +83,12 @@ fn missed(facts: &Facts, id: OpId) -> Vec<(KeyId, u32, u32)> {
         .iter()
         .filter(|run| run.kind == RunKind::Poll)
     {
-        let places = facts
-            .messages_of(run)
-            .filter_map(|(record, number)| facts.index_of(run.key, record, number));
+        // Where another message stands in the order, nothing says what comes next.
+        let order = &facts.key(run.key).log.order;
+        let places = facts.messages_of(run).filter_map(|(record, number)| {
+            let index = facts.index_of(run.key, record, number)?;
+            (order[index as usize] == number).then_some(index)
+        });
         let Some(highest) = places.max() else {
             continue;
         };
@@ -103,9 +102,18 @@ fn missed(facts: &Facts, id: OpId) -> Vec<(KeyId, u32, u32)> {
         .filter(|&(key, _, next)| (next as usize) < facts.key(key).log.order.len())
         .filter(|&(key, index, next)| {
             let of_key = facts.key(key);
+            let message = of_key.log.order[next as usize];
             of_key.at_index(index).writer() != of_key.at_index(next).writer()
+                && !was_given(facts, id, key, message)
         })
         .collect()
+}
+
+/// Whether an operation polled a message, wherever it stood.
+fn was_given(facts: &Facts, id: OpId, key: KeyId, message: u32) -> bool {
+    let runs = facts.history.runs(facts.history.op(id)).iter();
+    let mut polls = runs.filter(|run| run.kind == RunKind::Poll && run.key == key);
+    polls.any(|run| facts.messages_of(run).any(|(_, number)| number == message))
 }
 
 fn detail(facts: &Facts, cycle: &Cycle) -> Finding {

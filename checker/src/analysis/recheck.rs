@@ -1,5 +1,4 @@
 //! Every witness is checked a second time, against the raw history, before it is reported.
-//! Every witness is checked a second time, against the raw history, before it is reported.
 //!
 //! This knows nothing of facts, logs, graphs or passes: it takes a finding's detail as it will be
 //! printed, looks up the operations that it names, and reads off them what the detail claims. A
@@ -20,13 +19,10 @@ use crate::CheckError;
 use crate::history::{History, KeyId, Op, OpId, RunKind, Value};
 
 /// Whether a claim holds, and if not, which one.
-/// Whether a claim holds, and if not, which one.
 type Claim = Result<(), &'static str>;
 
 /// Checks every listed finding of a Kafka history.
-/// Checks every listed finding of a Kafka history.
 ///
-/// [`CheckError::Witness`] for the first that does not hold.
 /// [`CheckError::Witness`] for the first that does not hold.
 pub fn kafka(history: &History, findings: &Findings) -> Result<(), CheckError> {
     let raw = Raw::new(history, findings);
@@ -34,9 +30,7 @@ pub fn kafka(history: &History, findings: &Findings) -> Result<(), CheckError> {
 }
 
 /// Checks every listed finding of a list-append history.
-/// Checks every listed finding of a list-append history.
 ///
-/// As [`kafka`].
 /// As [`kafka`].
 pub fn lists(history: &History, findings: &Findings) -> Result<(), CheckError> {
     let raw = Raw::new(history, findings);
@@ -61,14 +55,12 @@ fn claim(holds: bool, what: &'static str) -> Claim {
 }
 
 /// Where one message was sent and polled: operations with offsets.
-/// Where one message was sent and polled: operations with offsets.
 #[derive(Debug, Default)]
 struct Seen {
     sends: Vec<(OpId, Option<i64>)>,
     polls: Vec<(OpId, Option<i64>)>,
 }
 
-/// The operations and messages that findings name.
 /// The operations and messages that findings name.
 struct Raw<'h> {
     history: &'h History,
@@ -77,7 +69,6 @@ struct Raw<'h> {
 }
 
 impl<'h> Raw<'h> {
-    /// One pass over the history, for what is named alone.
     /// One pass over the history, for what is named alone.
     fn new(history: &'h History, findings: &Findings) -> Raw<'h> {
         let mut raw = Raw {
@@ -136,7 +127,6 @@ impl<'h> Raw<'h> {
     }
 
     /// The operation that a field names.
-    /// The operation that a field names.
     fn op(&self, finding: &Finding, field: &str) -> Option<&'h Op> {
         let index = finding.details.get(field)?.as_i64()?;
         self.by_index(index)
@@ -147,19 +137,16 @@ impl<'h> Raw<'h> {
     }
 
     /// The operations that a field lists; fewer than it lists where some are not there.
-    /// The operations that a field lists; fewer than it lists where some are not there.
     fn ops(&self, finding: &Finding, field: &str) -> Vec<&'h Op> {
         let listed = finding.details.get(field).into_iter().flat_map(integers);
         listed.filter_map(|index| self.by_index(index)).collect()
     }
 
     /// The message that a finding is about.
-    /// The message that a finding is about.
     fn message(&self, finding: &Finding) -> Option<&Seen> {
         self.seen.get(&(finding.key?, finding.value?))
     }
 
-    /// Whether an operation has a record with that value, as JSON, of a key's name.
     /// Whether an operation has a record with that value, as JSON, of a key's name.
     fn has(&self, op: &Op, kind: RunKind, key: &str, value: &Json) -> bool {
         self.history.runs(op).iter().any(|run| {
@@ -174,14 +161,12 @@ impl<'h> Raw<'h> {
     }
 
     /// Whether an operation did anything of that kind to a key.
-    /// Whether an operation did anything of that kind to a key.
     fn touches(&self, op: &Op, kind: RunKind, key: Option<KeyId>) -> bool {
         let mut runs = self.history.runs(op).iter();
         runs.any(|run| run.kind == kind && Some(run.key) == key)
     }
 }
 
-/// Fields that name operations.
 /// Fields that name operations.
 const OPERATIONS: [&str; 8] = [
     "op", "ops", "writer", "reader", "max-read", "cycle", "txns", "readers",

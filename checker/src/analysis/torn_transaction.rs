@@ -17,7 +17,6 @@ use super::watermarks::Watermarks;
 use crate::history::{Function, KeyId, Op, OpId, Outcome, RunKind};
 
 /// One message of a transaction.
-/// One message of a transaction.
 #[derive(Clone, Copy)]
 struct Sent {
     key: KeyId,
@@ -25,7 +24,6 @@ struct Sent {
     offset: Option<i64>,
 }
 
-/// Finds torn transactions.
 /// Finds torn transactions.
 pub(super) fn find(
     facts: &Facts,
@@ -68,7 +66,6 @@ pub(super) fn find(
 }
 
 /// By key and message: when an ok poll first returned it.
-/// By key and message: when an ok poll first returned it.
 fn first_reads(facts: &Facts) -> Vec<Vec<u32>> {
     let mut first: Vec<Vec<u32>> = facts
         .keys
@@ -88,7 +85,6 @@ fn first_reads(facts: &Facts) -> Vec<Vec<u32>> {
 }
 
 /// The messages that only this operation sent.
-/// The messages that only this operation sent.
 fn sent(facts: &Facts, op: &Op) -> Vec<Sent> {
     let runs = facts.history.runs(op).iter();
     let sends = runs.filter(|run| run.kind == RunKind::Send);
@@ -105,7 +101,6 @@ fn sent(facts: &Facts, op: &Op) -> Vec<Sent> {
         .collect()
 }
 
-/// The first pass that went over the message's place and did not return it.
 /// The first pass that went over the message's place and did not return it.
 fn missed_by(
     passes: &Passes,
@@ -167,7 +162,6 @@ mod tests {
 
     #[test]
     fn one_half_is_there_and_the_other_is_nowhere() {
-        // Known by its offset; and known by nothing, of a transaction whose end nobody learned.
         // Known by its offset; and known by nothing, of a transaction whose end nobody learned.
         for (txn, more) in [
             ("0 ok txn x=1@0 y=1@3", ""),

@@ -1,6 +1,5 @@
 //! Explanations: one finding, step by step, with the operations behind it and a picture; and the
 //! whole story of one message.
-//! whole story of one message.
 //!
 //! `checker explain DIR lost-write/3` and `checker trace DIR --key K --value V` print what is put
 //! together here. Nothing is judged anew: a finding is explained out of the same history, by the
@@ -32,7 +31,6 @@ use operations::Operations;
 pub use operations::Operation;
 
 /// A finding's name: type and number, as `lost-write/3`. Numbers begin at 1.
-/// A finding's name: type and number, as `lost-write/3`. Numbers begin at 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     kind: Kind,
@@ -58,74 +56,55 @@ impl std::str::FromStr for Name {
 }
 
 /// One step of an explanation.
-/// One step of an explanation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Step {
     /// In words.
-    /// In words.
     pub says: String,
-    /// The operations that it speaks of, by index.
     /// The operations that it speaks of, by index.
     pub operations: Vec<i64>,
 }
 
 /// A finding, explained.
-/// A finding, explained.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
     /// Its type.
-    /// Its type.
     pub anomaly: String,
-    /// Which of its type, from 1.
     /// Which of its type, from 1.
     pub number: u64,
     /// Of how many.
-    /// Of how many.
     pub total: u64,
-    /// Whether the profile allows it.
     /// Whether the profile allows it.
     pub allowed: bool,
     /// The profile, or the consistency models that had to hold.
-    /// The profile, or the consistency models that had to hold.
     pub profile: String,
-    /// The clause that it breaks, or that allows it.
     /// The clause that it breaks, or that allows it.
     pub clause: String,
     /// In one sentence.
-    /// In one sentence.
     pub sentence: String,
-    /// Step by step.
     /// Step by step.
     pub steps: Vec<Step>,
     /// The operations named, in order.
-    /// The operations named, in order.
     pub operations: Vec<Operation>,
-    /// What is known of the message over time, where it is about one that is missing.
     /// What is known of the message over time, where it is about one that is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
     /// The detail as the verdict has it.
-    /// The detail as the verdict has it.
     pub detail: Json,
-    /// The cycle, or offsets by operation.
     /// The cycle, or offsets by operation.
     #[serde(skip)]
     pub picture: Scene,
 }
 
 /// Explains one finding of a check with these options.
-/// Explains one finding of a check with these options.
 ///
-/// [`CheckError::Usage`] where there is no such finding, or an option names what does not exist.
 /// [`CheckError::Usage`] where there is no such finding, or an option names what does not exist.
 pub fn explain(
     history: &History,
     options: &Options,
     name: &Name,
 ) -> Result<Explanation, CheckError> {
-    // As many are kept as it takes to get to this one.
     // As many are kept as it takes to get to this one.
     let options = Options {
         limit: usize::try_from(name.number)
@@ -162,14 +141,12 @@ pub fn explain(
 }
 
 /// A finding among those of its type.
-/// A finding among those of its type.
 struct Picked<'f> {
     finding: &'f Finding,
     total: u64,
     allowed: bool,
 }
 
-/// Forbidden ones come first, then those that the profile allows.
 /// Forbidden ones come first, then those that the profile allows.
 fn pick<'f>(findings: &'f Findings, name: &Name) -> Result<Picked<'f>, CheckError> {
     let of_kind = |(kind, _): &(Kind, _)| *kind == name.kind;
@@ -192,7 +169,6 @@ fn pick<'f>(findings: &'f Findings, name: &Name) -> Result<Picked<'f>, CheckErro
     let mut message = match total {
         0 => format!("the history shows no {what}"),
         // One finding stands for all of them.
-        // One finding stands for all of them.
         _ if name.kind == Kind::Unseen => "there is one unseen: give unseen/1".to_owned(),
         1 => format!("there is one {what}: give {what}/1"),
         n => format!("there are {n} {what}: give {what}/1 to {what}/{n}"),
@@ -210,7 +186,6 @@ fn pick<'f>(findings: &'f Findings, name: &Name) -> Result<Picked<'f>, CheckErro
     Err(CheckError::Usage(message))
 }
 
-/// What an explanation is told from.
 /// What an explanation is told from.
 struct Told<'a, 'h> {
     history: &'h History,
@@ -261,7 +236,6 @@ impl Told<'_, '_> {
     }
 }
 
-/// A finding made up of details, for pictures of what is no finding.
 /// A finding made up of details, for pictures of what is no finding.
 fn detail_of(history: &History, key: crate::history::KeyId, value: crate::history::Value) -> Json {
     Json::Object(Details::new(history).key(key).value(value).finish().details)

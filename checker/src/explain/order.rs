@@ -17,7 +17,6 @@ use crate::report::scene::{Anchor, Fill, Frame, Ink, Scene, Shape, Words, font};
 use crate::report::text::clip;
 
 /// Offsets on each side of the first one in question.
-/// Offsets on each side of the first one in question.
 const AROUND: i64 = 6;
 const COLUMNS: usize = 16;
 const ROWS: usize = 24;
@@ -27,10 +26,8 @@ const TOP: f64 = 96.0;
 const MARGIN: f64 = 24.0;
 
 /// What one operation did at the offsets shown: letter and value, by offset.
-/// What one operation did at the offsets shown: letter and value, by offset.
 type Cells = BTreeMap<i64, Vec<(char, Value)>>;
 
-/// Draws the neighbourhood of a finding; an empty picture where it names no offset.
 /// Draws the neighbourhood of a finding; an empty picture where it names no offset.
 pub fn picture(
     history: &History,
@@ -88,7 +85,6 @@ pub fn picture(
 }
 
 /// The key that a finding is about, and the offsets of the messages that it names.
-/// The key that a finding is about, and the offsets of the messages that it names.
 fn focus(history: &History, facts: &Facts, detail: &Json) -> Option<(KeyId, BTreeSet<i64>)> {
     let key = detail
         .get("key")
@@ -123,7 +119,6 @@ fn focus(history: &History, facts: &Facts, detail: &Json) -> Option<(KeyId, BTre
 }
 
 /// Operations that sent or read anything shown; the named ones, and as many others as there is room
-/// for, those at the first offset before the rest.
 /// for, those at the first offset before the rest.
 fn rows(
     history: &History,
@@ -162,7 +157,6 @@ fn rows(
 }
 
 /// At most [`COLUMNS`] offsets, those near the first one in question.
-/// At most [`COLUMNS`] offsets, those near the first one in question.
 fn window(offsets: &BTreeSet<i64>, first: i64) -> Vec<i64> {
     let all: Vec<i64> = offsets.iter().copied().collect();
     let at = all.partition_point(|&offset| offset < first);
@@ -172,7 +166,6 @@ fn window(offsets: &BTreeSet<i64>, first: i64) -> Vec<i64> {
     all.into_iter().skip(from).take(COLUMNS).collect()
 }
 
-/// The value that was seen first at each offset.
 /// The value that was seen first at each offset.
 fn expected(rows: &[(OpId, Cells)]) -> BTreeMap<i64, Value> {
     let mut expected = BTreeMap::new();
@@ -293,7 +286,6 @@ fn legend(scene: &mut Scene, y: f64) {
     }
 }
 
-/// For findings that are about no message: their name.
 /// For findings that are about no message: their name.
 fn words_only(kind: Kind) -> Scene {
     let mut scene = Scene {

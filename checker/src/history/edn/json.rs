@@ -12,10 +12,8 @@ use super::Edn;
 use super::parse::Parser;
 
 /// Fields that stand first when an event is written as EDN.
-/// Fields that stand first when an event is written as EDN.
 const FIRST: [&str; 6] = ["index", "time", "type", "process", "f", "value"];
 
-/// An operation map as an event; `None` where it is no map.
 /// An operation map as an event; `None` where it is no map.
 #[must_use]
 pub fn event(op: &Edn) -> Option<Json> {
@@ -40,7 +38,6 @@ pub fn event(op: &Edn) -> Option<Json> {
 }
 
 /// An event as an operation map; `None` where it is no object.
-/// An event as an operation map; `None` where it is no object.
 #[must_use]
 pub fn op(event: &Json) -> Option<Edn> {
     let event = event.as_object()?;
@@ -60,7 +57,6 @@ pub fn op(event: &Json) -> Option<Edn> {
     Some(Edn::Map(entries.collect()))
 }
 
-/// A function's value: where it holds micro-ops, or is a map by Kafka key.
 /// A function's value: where it holds micro-ops, or is a map by Kafka key.
 fn value_to_json(function: &str, value: &Edn) -> Json {
     match (function, value) {
@@ -103,7 +99,6 @@ fn value_to_edn(function: &str, value: &Json) -> Edn {
     }
 }
 
-/// Which argument of a micro-op is a map by Kafka key.
 /// Which argument of a micro-op is a map by Kafka key.
 fn map_at(name: &str) -> usize {
     match name {

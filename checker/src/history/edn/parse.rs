@@ -1,5 +1,4 @@
 //! Reads EDN forms one after the other.
-//! Reads EDN forms one after the other.
 //!
 //! Invariants: no input panics; nesting is bounded by [`DEPTH_MAX`]; what is allocated is bounded
 //! by the input. A fault at the end of the input is told apart from any other, so that a file
@@ -9,22 +8,17 @@
 use super::Edn;
 
 /// Nesting deeper than this is refused: no history needs it, and recursion must be bounded.
-/// Nesting deeper than this is refused: no history needs it, and recursion must be bounded.
 pub const DEPTH_MAX: usize = 64;
 
-/// What was wrong, and where.
 /// What was wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Byte at which reading stopped, from 0.
-    /// Byte at which reading stopped, from 0.
     pub at: usize,
-    /// What should have been there.
     /// What should have been there.
     pub expected: &'static str,
 }
 
-/// A position in EDN text.
 /// A position in EDN text.
 #[derive(Clone, Debug)]
 pub struct Parser<'a> {
@@ -36,20 +30,17 @@ type Parse<T> = Result<T, Fault>;
 
 impl<'a> Parser<'a> {
     /// At the start.
-    /// At the start.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Parser<'a> {
         Parser { text, at: 0 }
     }
 
     /// Where it is, in bytes.
-    /// Where it is, in bytes.
     #[must_use]
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// Line and column of a byte, both from 1.
     /// Line and column of a byte, both from 1.
     #[must_use]
     pub fn place(&self, at: usize) -> (u64, usize) {
@@ -62,7 +53,6 @@ impl<'a> Parser<'a> {
         (line, before.len() - start + 1)
     }
 
-    /// Whether a fault lies at the end of the input: the file was cut off there.
     /// Whether a fault lies at the end of the input: the file was cut off there.
     #[must_use]
     pub fn is_cut_off(&self, fault: &Fault) -> bool {
@@ -77,9 +67,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next byte that is neither white space nor part of a comment or a discarded form.
-    /// The next byte that is neither white space nor part of a comment or a discarded form.
     ///
-    /// A discarded form that is none.
     /// A discarded form that is none.
     pub fn peek(&mut self) -> Parse<Option<u8>> {
         loop {
@@ -100,9 +88,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes the byte if it is the next one.
-    /// Takes the byte if it is the next one.
     ///
-    /// As [`Parser::peek`].
     /// As [`Parser::peek`].
     pub fn eat(&mut self, byte: u8) -> Parse<bool> {
         let found = self.peek()? == Some(byte);
@@ -111,9 +97,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next form.
-    /// The next form.
     ///
-    /// Where what stands there is none, or the input ends within it.
     /// Where what stands there is none, or the input ends within it.
     pub fn form(&mut self) -> Parse<Edn> {
         self.form_within(DEPTH_MAX)
@@ -211,7 +195,6 @@ impl<'a> Parser<'a> {
     }
 
     /// Bytes up to the next delimiter.
-    /// Bytes up to the next delimiter.
     fn word(&mut self) -> String {
         let start = self.at;
         while self.text.get(self.at).is_some_and(|&byte| !delimits(byte)) {
@@ -224,7 +207,6 @@ impl<'a> Parser<'a> {
     fn character(&mut self) -> String {
         self.at += 1;
         let start = self.at;
-        // The character itself, even if it delimits, with all of its bytes.
         // The character itself, even if it delimits, with all of its bytes.
         self.at += 1;
         while self
@@ -327,7 +309,6 @@ fn delimits(byte: u8) -> bool {
     )
 }
 
-/// A word as the value that it stands for.
 /// A word as the value that it stands for.
 fn atom(word: String) -> Edn {
     match word.as_str() {

@@ -1,9 +1,7 @@
 //! Reads `history.edn`: one operation map a line, or one vector of maps, as Jepsen writes them.
-//! Reads `history.edn`: one operation map a line, or one vector of maps, as Jepsen writes them.
 //!
 //! Each map is translated to an event and read like a line of `history.jsonl`, so that both formats
 //! mean the same. A file that ends in the middle of a map counts up to there; anything else that is
-//! no history is an error with its line and column.
 //! no history is an error with its line and column.
 
 use std::io::{self, Read, Write};
@@ -18,13 +16,10 @@ use crate::history::edn::{Edn, json};
 use super::event;
 
 /// A larger file is not read at once: it is to be converted elsewhere.
-/// A larger file is not read at once: it is to be converted elsewhere.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// Reads a history in EDN; `name` is what errors call it.
-/// Reads a history in EDN; `name` is what errors call it.
 ///
-/// [`CheckError`] names the file, and where the content is at fault its line and column.
 /// [`CheckError`] names the file, and where the content is at fault its line and column.
 pub fn read_edn(reader: impl Read, name: &str) -> Result<History, CheckError> {
     let text = bytes(reader, name)?;
@@ -46,7 +41,6 @@ pub fn read_edn(reader: impl Read, name: &str) -> Result<History, CheckError> {
 /// cut off is translated up to there.
 ///
 /// As [`read_edn`]; [`CheckError::Unreadable`] where nothing can be written.
-/// As [`read_edn`]; [`CheckError::Unreadable`] where nothing can be written.
 pub fn edn_to_jsonl(
     reader: impl Read,
     name: &str,
@@ -65,10 +59,8 @@ pub fn edn_to_jsonl(
 }
 
 /// Translates a history in JSON lines to one in EDN, one operation a line.
-/// Translates a history in JSON lines to one in EDN, one operation a line.
 ///
 /// [`CheckError`] names the line that is no event; [`CheckError::Unreadable`] where nothing can be
-/// written. Returns whether the file was whole.
 /// written. Returns whether the file was whole.
 pub fn jsonl_to_edn(
     reader: impl io::BufRead,
@@ -178,7 +170,6 @@ fn each_op(
     }
 }
 
-/// The beginning of what was found, for people.
 /// The beginning of what was found, for people.
 fn shown(rest: &[u8]) -> String {
     let rest = rest.trim_ascii();
