@@ -48,6 +48,8 @@ pub(super) struct Replayed {
     pub bases: Vec<Lsn>,
     /// Where the WAL ends.
     pub end: Lsn,
+    /// What comes before was durable when something after it was written; of the rest nobody knows.
+    pub proven: Lsn,
     /// The last file must be cut before anything is appended.
     pub torn: Option<TornTail>,
     /// Bytes read.
@@ -89,6 +91,7 @@ pub(super) fn replay(
     let mut found = Replayed {
         bases: wal_files.iter().map(|(base, _)| *base).collect(),
         end: found_start(&wal_files),
+        proven: found_start(&wal_files),
         torn: None,
         bytes: 0,
     };
@@ -101,6 +104,7 @@ pub(super) fn replay(
         let mut scan = Scan::open(storage, *base, path)?;
         let bad = scan.run(&mut fold)?;
         found.end = scan.lsn;
+        found.proven = found.proven.max(*base).max(scan.proven);
         found.bytes += scan.len;
         let durable = next_base.or(claimed_end.filter(|claimed| *claimed > found.end));
         found.torn = match (bad, durable) {
@@ -108,6 +112,9 @@ pub(super) fn replay(
             (None, Some(claimed)) if claimed == found.end => None,
             (bad, durable) => Some(scan.judge(bad, durable)?),
         };
+    }
+    if claimed_end == Some(found.end) {
+        found.proven = found.end;
     }
     Ok(found)
 }
@@ -127,6 +134,8 @@ struct Scan<'a> {
     header_is_right: bool,
     /// LSN of the next frame.
     lsn: Lsn,
+    /// The highest LSN that a frame says was durable when it was written.
+    proven: Lsn,
     /// What was read, and where in the file it begins.
     buffer: Vec<u8>,
     buffer_at: u64,
@@ -144,6 +153,7 @@ impl<'a> Scan<'a> {
             len,
             header_is_right: false,
             lsn: base,
+            proven: base,
             buffer: Vec::new(),
             buffer_at: 0,
         })
@@ -207,6 +217,7 @@ impl<'a> Scan<'a> {
             let folded = decode_record(head.kind, payload).and_then(|record| fold(lsn, record));
             folded.map_err(|reason| OpenError::corrupt(self.path, position, reason))?;
             self.lsn = Lsn(lsn.get() + frame_len(size));
+            self.proven = self.proven.max(head.durable);
         }
     }
 

@@ -25,7 +25,7 @@ use super::wal_files::WalFiles;
 use crate::config::BrokerConfig;
 use crate::exec;
 use crate::storage::disk::Disk;
-use crate::storage::{Storage, read_small};
+use crate::storage::{Storage, read_small, rewrite};
 use crate::types::{BrokerEpoch, Durability, Lsn, Offset, TopicId, TopicPartition};
 
 /// Called by the committer after it made something of this partition durable (or held): it must
@@ -496,7 +496,9 @@ pub(super) fn read_marker(
     Ok(marker.map(|marker| (marker.broker_epoch, marker.end)))
 }
 
-/// Cuts a torn tail, and removes a last file without frames. What is left are the WAL's files.
+/// Cuts a torn tail, removes a last file without frames, and makes the rest durable: a process that
+/// died between a write and its sync, or of a sync that failed, left bytes that only the kernel
+/// has. What is left are the WAL's files.
 fn make_appendable(storage: &dyn Storage, replica: &Replica) -> io::Result<Vec<Lsn>> {
     let mut bases = replica.wal.bases.clone();
     if let Some(torn) = &replica.wal.torn {
@@ -513,6 +515,15 @@ fn make_appendable(storage: &dyn Storage, replica: &Replica) -> io::Result<Vec<L
     if bases.last() == Some(&replica.wal.end) {
         let last = bases.pop().map(super::wal_files::file_name);
         storage.remove(&replica.dir.join(last.unwrap_or_default()))?;
+    }
+    let (proven, end) = (replica.wal.proven, replica.wal.end);
+    if let Some(base) = bases.last().filter(|_| proven < end) {
+        let path = replica.dir.join(super::wal_files::file_name(*base));
+        let from = match proven > *base {
+            true => super::wal_files::position_in(*base, proven),
+            false => 0,
+        };
+        rewrite(&*storage.open(&path, true)?, from)?;
     }
     Ok(bases)
 }

@@ -126,6 +126,15 @@ impl MemoryStorage {
         locked(&self.world)
     }
 
+    /// The process that used the disk died, its kernel lives: a blown fuse and other faults are
+    /// gone, and what was written is there, synced or not.
+    pub fn mend(&self) {
+        let mut world = self.world();
+        world.fuse = None;
+        world.fail_datasync = false;
+        world.fail_reads = false;
+    }
+
     /// The same disk for the next process.
     #[must_use]
     pub fn remount(&self) -> Self {

@@ -122,3 +122,28 @@ pub fn read_small(storage: &dyn Storage, path: &Path) -> io::Result<Option<Vec<u
     bytes.truncate(read);
     Ok(Some(bytes))
 }
+
+/// Bytes that [`rewrite`] moves at once.
+const REWRITE_BYTES: usize = 1 << 20;
+
+/// Makes what `file` shows from `from` on survive power loss, whatever happened before. After a
+/// sync that failed, a kernel may show bytes that its disk does not have, and a further sync
+/// writes nothing, because it takes them for written: so they are written again. A crash in the
+/// middle changes nothing, because the bytes are the same.
+///
+/// # Errors
+/// The operating system's.
+pub fn rewrite(file: &dyn File, from: u64) -> io::Result<()> {
+    let size = file.size()?;
+    let mut buffer = vec![0; REWRITE_BYTES];
+    let mut at = from;
+    while at < size {
+        let read = file.read_at(at, &mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        file.write_at(at, &[io::IoSlice::new(&buffer[..read])])?;
+        at += read as u64;
+    }
+    file.datasync()
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use redb::{BackendError, StorageBackend};
 
-use super::{File, Storage};
+use super::{File, Storage, rewrite};
 
 /// One open file, and the lock of the directory that it is in.
 pub struct RedbFile {
@@ -34,7 +34,10 @@ impl RedbFile {
         let path = dir.join(name);
         let ready = storage.list(dir)?.contains(&ready_name(name));
         let file = if ready {
-            storage.open(&path, true)?
+            let file = storage.open(&path, true)?;
+            // The last process may have died of a sync that failed.
+            rewrite(&*file, 0)?;
+            file
         } else {
             storage.remove(&path)?;
             storage.create(&path)?

@@ -109,8 +109,13 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
             };
         }
     };
-    log_to_stderr();
-    match cli.command.unwrap_or(Command::Run(Box::new(cli.run))) {
+    let command = cli.command.unwrap_or(Command::Run(Box::new(cli.run)));
+    log_to_stderr(match &command {
+        // Simulated brokers complain of every fault, and they are in this process.
+        Command::Run(args) if args.runtime == RuntimeName::Sim => "off",
+        _ => "warn",
+    });
+    match command {
         Command::Run(args) => crate::run::main(&args),
         Command::Heal { out } => crate::run::heal(&out),
         Command::Doctor { json } => crate::run::doctor(json),
@@ -124,10 +129,10 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     }
 }
 
-/// `RUST_LOG` chooses; without it only warnings of our own are shown.
-fn log_to_stderr() {
+/// `RUST_LOG` chooses; without it what is worth `least` is shown.
+fn log_to_stderr(least: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(least));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -398,3 +398,43 @@ fn a_failed_fsync_ends_the_log_and_acknowledges_nothing() {
     assert_eq!(store.clean_shutdown(), None);
     assert_eq!(take(&store, tp(1, 0)).written_end(), Offset(1));
 }
+
+/// A process dies in `trouble`, its machine does not; the next process loses the machine's power.
+fn survives_a_restart_and_a_power_loss(trouble: impl FnOnce(&MemoryStorage)) {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let disk = MemoryStorage::new();
+    let mut run = Run::start(&disk, &config(1 << 20), World::default()).unwrap();
+    let append = Step::To(0, Change::Append(1, (10, false)));
+    run.step(&append).unwrap();
+    run.commit();
+    run.step(&append).unwrap();
+    trouble(&disk);
+    run.commit();
+    assert!(run.failed());
+    run.logs.clear();
+    drop(run);
+    disk.mend();
+    let (store, _) = open(&disk, config(1 << 20)).unwrap();
+    let mut log = take(&store, tp(1, 0));
+    let held = log.held_end();
+    assert_eq!(held, Offset(2), "the kernel still shows it");
+    log.append(LeaderEpoch(0), &produced(&batch(1, 1, 10)))
+        .unwrap();
+    while store.commit_pending() {}
+    assert_eq!(log.held_end(), Offset(3));
+    drop((log, store));
+    disk.crash(Crash::LoseUnsynced, rng);
+    let (store, _) = open(&disk, config(1 << 20)).unwrap();
+    assert_eq!(take(&store, tp(1, 0)).held_end(), Offset(3));
+}
+
+#[test]
+fn what_a_failed_fsync_left_in_the_page_cache_is_written_again() {
+    survives_a_restart_and_a_power_loss(MemoryStorage::fail_next_datasync);
+}
+
+#[test]
+fn what_was_written_before_a_kill_and_not_synced_is_synced_by_the_next_process() {
+    // The write goes through, and its sync does not.
+    survives_a_restart_and_a_power_loss(|disk| disk.blow_fuse_after(2));
+}
