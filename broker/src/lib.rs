@@ -8,13 +8,15 @@
 //! * [`log`], [`storage`]: the WAL and the partitions' logs in it; only they touch files.
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
 //! * `sim` (feature `simulation`): machines, processes and a network in one thread.
-//! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`exec`]: where tasks are started.
+//! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`invariants`]: what must hold, by name.
+//!   [`exec`]: where tasks are started.
 
 pub mod admin;
 pub mod api;
 pub mod chaos;
 pub mod config;
 pub mod exec;
+pub mod invariants;
 pub mod log;
 pub mod meta;
 pub mod metrics;

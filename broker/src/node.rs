@@ -295,6 +295,7 @@ fn limits(config: &BrokerConfig, budget: &Budget) -> Limits {
         idle: config.connections_max_idle,
         write_stall: WRITE_STALL,
         budget: budget.clone(),
+        bugs: config.bugs,
     }
 }
 

@@ -111,8 +111,7 @@ fn judge(ask: &Ask, view: &PartitionView) -> Result<(), Answer> {
                     ..empty(ask, view)
                 });
             }
-            // Between the watermark and the end there is nothing yet: empty, not an error.
-            if ask.offset < view.log_start() || ask.offset > view.end() {
+            if view.is_out_of_range(ask.offset) {
                 return Err(refuse(ResponseError::OffsetOutOfRange));
             }
         }
@@ -190,21 +189,26 @@ pub(super) async fn answers(asks: &[Ask], limits: &Limits) -> Vec<Answer> {
         if Instant::now() >= deadline {
             return collect(asks, &seen, limits.max_bytes);
         }
-        // Registered first, looked at then: a view published in between is not missed. What was
-        // registered in an earlier round dies with its `wake`.
+        // What was registered in an earlier round dies with its `wake`.
         let wake = Arc::new(Notify::new());
-        let mut news = false;
-        for (ask, view) in asks.iter().zip(&seen) {
-            let isolation = ask.asker.isolation();
-            let seen = Seen::of(view, isolation);
-            ask.partition.fetches().park(seen, &wake);
-            news |= Seen::of(&ask.partition.view(), isolation) != seen;
-        }
-        if !news {
+        if !register(asks, &seen, &wake) {
             // Timed out or woken: either way, look again.
             let _ = tokio::time::timeout_at(deadline, wake.notified()).await;
         }
     }
+}
+
+/// Has `wake` woken by whatever is published after `seen`; whether something was already.
+/// Registered first, looked at then: a view published in between is not missed.
+fn register(asks: &[Ask], seen: &[Arc<PartitionView>], wake: &Arc<Notify>) -> bool {
+    let mut news = false;
+    for (ask, view) in asks.iter().zip(seen) {
+        let isolation = ask.asker.isolation();
+        let seen = Seen::of(view, isolation);
+        ask.partition.fetches().park(seen, wake);
+        news |= ask.partition.view().is_news_to(seen, isolation);
+    }
+    news
 }
 
 /// Reads from the views in turn until the bytes are used up. The first batch of the first

@@ -16,6 +16,10 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 pub const HEADER_LEN: usize = 61;
 /// Bytes of a batch before the part that its `batch_length` field counts.
 const LENGTH_PREFIX: usize = 12;
+/// Where the base offset ends and the length begins.
+const BASE_OFFSET_END: usize = 8;
+/// Where the leader epoch, which follows the length, ends.
+const EPOCH_END: usize = 16;
 /// Where the CRC's coverage begins.
 const CRC_START: usize = 21;
 /// The only message format that is stored.
@@ -247,6 +251,16 @@ pub fn check(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         });
     }
     Ok(header)
+}
+
+/// Invariant I26: whether `stored` is `received` but for the base offset and the leader epoch.
+#[must_use]
+pub fn is_untouched(stored: &[u8], received: &[u8]) -> bool {
+    let rest = |bytes: &[u8]| bytes.len() >= EPOCH_END;
+    rest(stored)
+        && rest(received)
+        && stored[BASE_OFFSET_END..LENGTH_PREFIX] == received[BASE_OFFSET_END..LENGTH_PREFIX]
+        && stored[EPOCH_END..] == received[EPOCH_END..]
 }
 
 /// The headers of the batches that lie one after another in `bytes`, without a CRC check.

@@ -33,6 +33,7 @@ use super::replayed::Replica;
 use super::snapshot::LogSnapshot;
 use super::store::{LOG_DIR, OpenError, read_marker};
 use super::wal_files::WalFiles;
+use crate::chaos::seeded_bug::BugSet;
 use crate::storage::Storage;
 use crate::storage::disk::Disk;
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
@@ -104,13 +105,20 @@ fn recover(
     dir: &Path,
 ) -> Result<(Replica, Vec<(LogSnapshot, Offset)>), OpenError> {
     let marker = read_marker(&**storage, dir)?;
-    let mut replica = Replica::recover(&**storage, dir, marker)?;
+    let mut replica = Replica::recover(&**storage, dir, marker, BugSet::NONE)?;
     let files = Arc::new(WalFiles::new(storage.clone(), dir, &replica.wal.bases));
     let states = std::mem::take(&mut replica.partitions).into_iter();
     let snapshots = states.map(|(tp, state)| {
         let high_watermark = state.high_watermark;
         let files = files.clone();
-        (LogSnapshot { tp, state, files }, high_watermark)
+        let bugs = BugSet::NONE;
+        let snapshot = LogSnapshot {
+            tp,
+            state,
+            files,
+            bugs,
+        };
+        (snapshot, high_watermark)
     });
     let snapshots = snapshots.collect();
     Ok((replica, snapshots))

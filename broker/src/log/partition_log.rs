@@ -23,6 +23,8 @@ use super::partition_state::{Break, PartitionState};
 use super::recovery::batches_at;
 use super::snapshot::{LogSnapshot, ReadError};
 use super::store::StoreInner;
+use crate::chaos::seeded_bug::SeededBug;
+use crate::invariants::{Invariant, uphold};
 use crate::types::{LeaderEpoch, Lsn, Offset, TopicPartition};
 
 /// Where an append landed.
@@ -224,6 +226,9 @@ impl PartitionLog {
     /// End of what this replica counts as held, by the durability mode.
     #[must_use]
     pub fn held_end(&self) -> Offset {
+        if self.store.bugs.has(SeededBug::AckBeforeFsync) {
+            return self.state.end;
+        }
         self.pending.end_at(self.store.committer.held())
     }
 
@@ -262,10 +267,12 @@ impl PartitionLog {
             epoch.get() >= 0 && last.is_none_or(|last| last <= epoch),
             "leader of epoch {epoch} appends to {self:?}, whose last epoch is {last:?}"
         );
-        let base = self.state.end;
+        let (base, bugs) = (self.state.end, self.store.bugs);
         self.write(batch.size(), |out| {
             out.extend_from_slice(batch.bytes());
             batch::patch(out, base, epoch);
+            let untouched = batch::is_untouched(out, batch.bytes());
+            uphold(Invariant::BatchesUntouched, bugs, untouched);
         })
     }
 
@@ -447,6 +454,7 @@ impl PartitionLog {
             tp: self.tp,
             state: self.state.clone(),
             files: self.store.files.clone(),
+            bugs: self.store.bugs,
         }
     }
 }

@@ -22,6 +22,7 @@ use super::frame::{
 };
 use super::store::OpenError;
 use super::wal_files::{FILE_HEADER, encode_header, parse_name, position_in};
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::storage::{File, Storage};
 use crate::types::Lsn;
 
@@ -78,7 +79,7 @@ impl OpenError {
 pub(super) fn replay(
     storage: &dyn Storage,
     dir: &Path,
-    claimed_end: Option<Lsn>,
+    (claimed_end, bugs): (Option<Lsn>, BugSet),
     mut fold: impl FnMut(Lsn, Record<'_>) -> Result<(), String>,
 ) -> Result<Replayed, OpenError> {
     let names = storage
@@ -101,7 +102,8 @@ pub(super) fn replay(
             *base, found.end,
             "the file before was judged by this one's base"
         );
-        let mut scan = Scan::open(storage, *base, path)?;
+        let mut scan = Scan::open(storage, *base, path, bugs)?;
+        scan.is_last = next_base.is_none();
         let bad = scan.run(&mut fold)?;
         found.end = scan.lsn;
         found.proven = found.proven.max(*base).max(scan.proven);
@@ -139,10 +141,18 @@ struct Scan<'a> {
     /// What was read, and where in the file it begins.
     buffer: Vec<u8>,
     buffer_at: u64,
+    /// No file follows.
+    is_last: bool,
+    bugs: BugSet,
 }
 
 impl<'a> Scan<'a> {
-    fn open(storage: &dyn Storage, base: Lsn, path: &'a Path) -> Result<Self, OpenError> {
+    fn open(
+        storage: &dyn Storage,
+        base: Lsn,
+        path: &'a Path,
+        bugs: BugSet,
+    ) -> Result<Self, OpenError> {
         let opened = storage.open(path, false);
         let file = opened.map_err(|error| OpenError::io(path, error))?;
         let len = file.size().map_err(|error| OpenError::io(path, error))?;
@@ -156,6 +166,8 @@ impl<'a> Scan<'a> {
             proven: base,
             buffer: Vec::new(),
             buffer_at: 0,
+            is_last: false,
+            bugs,
         })
     }
 
@@ -209,12 +221,21 @@ impl<'a> Scan<'a> {
             if size > PAYLOAD_MAX || position + frame_len(size) > self.len {
                 return Ok(Some("the file ends within the frame".to_owned()));
             }
+            let (bugs, last) = (
+                self.bugs,
+                position + frame_len(size) == self.len && self.is_last,
+            );
             let payload = self.bytes(position + FRAME_HEADER as u64, size)?;
-            if crc32c::crc32c(payload) != head.payload_crc {
+            let unchecked = bugs.has(SeededBug::TornTailAccepted);
+            if crc32c::crc32c(payload) != head.payload_crc && !unchecked {
                 return Ok(Some("the frame's payload fails its CRC".to_owned()));
             }
             // The CRC holds, so whatever is wrong from here on is no torn write.
-            let folded = decode_record(head.kind, payload).and_then(|record| fold(lsn, record));
+            let dropped = last && bugs.has(SeededBug::RecoveryDropsLast);
+            let folded = decode_record(head.kind, payload).and_then(|record| match dropped {
+                false => fold(lsn, record),
+                true => Ok(()),
+            });
             folded.map_err(|reason| OpenError::corrupt(self.path, position, reason))?;
             self.lsn = Lsn(lsn.get() + frame_len(size));
             self.proven = self.proven.max(head.durable);

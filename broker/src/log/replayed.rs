@@ -8,6 +8,7 @@ use super::frame::Record;
 use super::partition_state::{Break, PartitionState};
 use super::recovery::{Replayed, batches_at, replay};
 use super::store::OpenError;
+use crate::chaos::seeded_bug::BugSet;
 use crate::storage::Storage;
 use crate::types::{BrokerEpoch, Lsn, TopicId, TopicPartition};
 
@@ -27,11 +28,12 @@ impl Replica {
         storage: &dyn Storage,
         dir: &Path,
         marker: Option<(BrokerEpoch, Lsn)>,
+        bugs: BugSet,
     ) -> Result<Self, OpenError> {
         let mut partitions = BTreeMap::new();
         let mut deleted = BTreeSet::new();
         let claimed_end = marker.map(|(_, end)| end);
-        let wal = replay(storage, dir, claimed_end, |lsn, record| {
+        let wal = replay(storage, dir, (claimed_end, bugs), |lsn, record| {
             fold(&mut partitions, &mut deleted, lsn, record)
         })?;
         if let Some(end) = claimed_end.filter(|end| *end > wal.end) {

@@ -15,6 +15,7 @@ use super::epoch_cache::EpochEnd;
 use super::extent::Extent;
 use super::partition_state::PartitionState;
 use super::wal_files::WalFiles;
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::types::{LeaderEpoch, Lsn, Offset, TopicPartition};
 
 /// Why nothing was read.
@@ -107,6 +108,7 @@ pub struct LogSnapshot {
     pub(super) tp: TopicPartition,
     pub(super) state: PartitionState,
     pub(super) files: Arc<WalFiles>,
+    pub(super) bugs: BugSet,
 }
 
 impl std::fmt::Debug for LogSnapshot {
@@ -183,7 +185,7 @@ impl LogSnapshot {
             bytes: max_bytes,
             free: at_least_one,
         };
-        let mut at = self.state.index.position(from);
+        let mut at = self.reading_from(self.state.index.position(from));
         while let Some(run) = self.run_at(at, &budget) {
             let taken = match self.take(&run, &mut budget) {
                 Ok(taken) => taken,
@@ -199,9 +201,19 @@ impl LogSnapshot {
             if next_offset < run.next {
                 break;
             }
-            at += run.extents;
+            at = self.reading_from(at + run.extents);
         }
         Ok(records)
+    }
+
+    /// The extent to read when it is the turn of `at`: M50 passes over the first after a roll.
+    fn reading_from(&self, at: usize) -> usize {
+        let skips = self.bugs.has(SeededBug::SegmentBoundary)
+            && self.state.index.get(at).is_some_and(|extent| {
+                let rolled = self.files.is_begun_by_a_roll(extent.lsn);
+                rolled && self.state.index.get(at + 1).is_some()
+            });
+        at + usize::from(skips)
     }
 
     /// The extents from `at` on that lie side by side in one frame, as far as the budget reaches.
@@ -360,7 +372,9 @@ impl LogSnapshot {
                 let header = header?;
                 let whole = header.next_offset() <= up_to;
                 let left = header.next_offset() > self.state.log_start;
-                if whole && left && header.max_timestamp >= timestamp {
+                let strict = self.bugs.has(SeededBug::TimeIndexStrict);
+                let reached = header.max_timestamp >= timestamp + i64::from(strict);
+                if whole && left && reached {
                     let first = header.base_timestamp >= timestamp;
                     return Ok(Some(TimestampOffset {
                         timestamp: if first {

@@ -22,6 +22,7 @@ use super::recovery::TornTail;
 use super::replayed::Replica;
 use super::wal::{Wal, cut_tail};
 use super::wal_files::WalFiles;
+use crate::chaos::seeded_bug::BugSet;
 use crate::config::BrokerConfig;
 use crate::exec;
 use crate::storage::disk::Disk;
@@ -53,6 +54,8 @@ pub struct LogConfig {
     pub queue_bytes: usize,
     /// Appends are refused while the disk has less than this free, in bytes.
     pub min_free_bytes: u64,
+    /// Rules that are switched off.
+    pub bugs: BugSet,
 }
 
 impl LogConfig {
@@ -66,6 +69,7 @@ impl LogConfig {
             cache_bytes: 64 << 20,
             queue_bytes: 32 << 20,
             min_free_bytes: 16 << 20,
+            bugs: BugSet::NONE,
         }
     }
 
@@ -75,6 +79,7 @@ impl LogConfig {
         Self {
             durability: broker.durability,
             wal_roll_bytes: broker.wal_roll_bytes,
+            bugs: broker.bugs,
             ..Self::new(broker.data_dir.join(LOG_DIR))
         }
     }
@@ -155,6 +160,7 @@ pub(super) struct StoreInner {
     partitions: Mutex<Partitions>,
     clean_shutdown: Option<BrokerEpoch>,
     torn_tail: Option<TornTail>,
+    pub bugs: BugSet,
     /// Whether a thread of its own commits.
     threaded: bool,
     /// Keeps other processes out until the last write is done.
@@ -209,7 +215,8 @@ impl LogStore {
     ) -> Result<Self, OpenError> {
         let dir = config.dir.clone();
         let lock = take_dir(&*storage, &dir)?;
-        let replica = Replica::recover(&*storage, &dir, read_marker(&*storage, &dir)?)?;
+        let marker = read_marker(&*storage, &dir)?;
+        let replica = Replica::recover(&*storage, &dir, marker, config.bugs)?;
         let fail = |source| OpenError::Io {
             dir: dir.display().to_string(),
             source,
@@ -219,13 +226,13 @@ impl LogStore {
         storage.remove(&dir.join(CLEAN_SHUTDOWN)).map_err(fail)?;
         let metrics = Arc::new(LogMetrics::default());
         let files = Arc::new(WalFiles::new(storage.clone(), &dir, &bases));
-        let layout = (config.durability, config.wal_roll_bytes);
+        let rules = (config.durability, config.wal_roll_bytes, config.bugs);
         let end = replica.wal.end;
         let wal = Wal::new(
             storage.clone(),
             &dir,
             files.clone(),
-            layout,
+            rules,
             metrics.clone(),
             end,
         );
@@ -248,6 +255,7 @@ impl LogStore {
             metrics,
             clean_shutdown: replica.clean_shutdown,
             torn_tail: replica.wal.torn.clone(),
+            bugs: config.bugs,
             partitions: Mutex::new(Partitions::from(replica)),
             threaded,
             _lock: lock,

@@ -26,6 +26,8 @@ use super::committer::Receipt;
 use super::frame::{FRAME_ALIGN, FRAME_HEADER, FrameHeader, Payload};
 use super::metrics::LogMetrics;
 use super::wal_files::{FILE_HEADER, WalFiles, encode_header, file_name, position_in};
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::storage::{File, Storage, is_no_space};
 use crate::types::{Durability, Lsn};
 
@@ -77,6 +79,7 @@ pub(super) struct Wal {
     files: Arc<WalFiles>,
     durability: Durability,
     roll_bytes: u64,
+    bugs: BugSet,
     metrics: Arc<LogMetrics>,
     current: Option<Current>,
     written: Lsn,
@@ -90,7 +93,7 @@ impl Wal {
         storage: Arc<dyn Storage>,
         dir: &Path,
         files: Arc<WalFiles>,
-        (durability, roll_bytes): (Durability, u64),
+        (durability, roll_bytes, bugs): (Durability, u64, BugSet),
         metrics: Arc<LogMetrics>,
         end: Lsn,
     ) -> Self {
@@ -100,6 +103,7 @@ impl Wal {
             files,
             durability,
             roll_bytes,
+            bugs,
             metrics,
             current: None,
             written: end,
@@ -143,13 +147,18 @@ impl Wal {
             return Ok(());
         };
         let began = tokio::time::Instant::now();
-        current.file.datasync().map_err(|source| WalError::Failed {
-            what: "fdatasync",
-            file: current.path.display().to_string(),
-            source,
-        })?;
+        let outcome = current.file.datasync();
+        let synced = outcome.is_ok();
+        if !self.bugs.has(SeededBug::FsyncErrorIgnored) {
+            outcome.map_err(|source| WalError::Failed {
+                what: "fdatasync",
+                file: current.path.display().to_string(),
+                source,
+            })?;
+        }
         self.metrics.fsync_micros.record(elapsed_micros(began));
         current.dirty = false;
+        uphold(Invariant::SyncedBeforeDurable, self.bugs, synced);
         self.durable = self.written;
         Ok(())
     }

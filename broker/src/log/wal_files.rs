@@ -143,6 +143,15 @@ impl WalFiles {
         }
     }
 
+    /// Whether the batches at `lsn` are the first of a file that is not the first.
+    pub fn is_begun_by_a_roll(&self, lsn: Lsn) -> bool {
+        let files = self.files.load();
+        files
+            .iter()
+            .skip(1)
+            .any(|file| super::recovery::batches_at(file.base) == lsn)
+    }
+
     fn holding(&self, lsn: Lsn) -> Result<Arc<WalFile>, ReadError> {
         let files = self.files.load();
         let after = files.partition_point(|file| file.base <= lsn);

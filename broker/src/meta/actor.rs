@@ -209,7 +209,8 @@ async fn join_quorum(
 ) -> Result<Arc<Core>, MetaError> {
     let config = options.config.clone();
     let (images, image) = watch::channel(Arc::new(MetadataImage::default()));
-    let machine = Machine::new(store.clone(), images).map_err(|error| MetaError::Store {
+    let machine = Machine::new(store.clone(), images, config.bugs);
+    let machine = machine.map_err(|error| MetaError::Store {
         path: config.data_dir.join(DIR).display().to_string(),
         reason: error.to_string(),
     })?;

@@ -14,9 +14,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold_that};
 use crate::meta::command::{AlterPartition, Rejected};
 use crate::meta::image::{BrokerImage, PartitionImage};
-use crate::types::{BrokerId, LeaderEpoch, PartitionEpoch};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
 
 /// What a decision on one partition rests on, besides the partition.
 #[derive(Clone, Copy)]
@@ -25,6 +27,8 @@ pub struct Rules<'a> {
     pub brokers: &'a BTreeMap<BrokerId, Arc<BrokerImage>>,
     /// `min.insync.replicas` of the topic, capped at the number of replicas.
     pub min_isr: usize,
+    /// Rules that are switched off.
+    pub bugs: BugSet,
 }
 
 impl Rules<'_> {
@@ -111,10 +115,19 @@ pub fn alter(
     for (id, epoch) in &proposal.new_isr {
         let member = old.isr.contains(id);
         let broker = rules.brokers.get(id).filter(|broker| broker.active());
-        if !member && broker.is_none_or(|broker| broker.epoch != *epoch) {
+        let any = rules.bugs.has(SeededBug::StaleBrokerEpoch);
+        if !member && broker.is_none_or(|broker| broker.epoch != *epoch && !any) {
             return Err(Rejected::IneligibleReplica(*id));
         }
     }
+    let registered = |(id, epoch): &(BrokerId, BrokerEpoch)| {
+        let broker = rules.brokers.get(id);
+        old.isr.contains(id) || broker.is_some_and(|broker| broker.epoch == *epoch)
+    };
+    let current = proposal.new_isr.iter().all(registered);
+    uphold_that(Invariant::JoinerComplete, rules.bugs, current, || {
+        format!("{:?} joins {old:?}", proposal.new_isr)
+    });
     Ok(change(old, isr, None, rules))
 }
 
@@ -175,7 +188,7 @@ fn eligible(
     lost: Option<BrokerId>,
     rules: Rules<'_>,
 ) -> Vec<BrokerId> {
-    if isr.len() >= rules.min_isr {
+    if isr.len() >= rules.min_isr || rules.bugs.has(SeededBug::LastReplicaStanding) {
         return Vec::new();
     }
     in_order_of(&old.replicas, |id| {
@@ -193,6 +206,9 @@ fn elect(
 ) -> Option<BrokerId> {
     let mut candidates = isr.iter().chain(elr).copied();
     candidates.find(|id| rules.active(*id)).or_else(|| {
+        if rules.bugs.has(SeededBug::UncleanElection) {
+            return old.replicas.iter().copied().find(|id| rules.active(*id));
+        }
         let last = old.last_known_leader.filter(|id| rules.active(*id));
         last.filter(|_| isr.is_empty() && elr.is_empty())
     })
@@ -213,33 +229,30 @@ fn assert_legal(
     lost: Option<BrokerId>,
     rules: Rules<'_>,
 ) {
+    let change = || format!("{old:?} -> {new:?}");
     let elected = old.leader != new.leader;
-    assert!(
-        new.partition_epoch.0 == old.partition_epoch.0 + 1
-            && new.leader_epoch.0 == old.leader_epoch.0 + i32::from(elected),
-        "I14: epochs must grow with every change: {old:?} -> {new:?}"
-    );
+    let grow = new.partition_epoch.0 == old.partition_epoch.0 + 1
+        && new.leader_epoch.0 == old.leader_epoch.0 + i32::from(elected);
+    uphold_that(Invariant::EpochsGrow, rules.bugs, grow, change);
     if elected && let Some(leader) = new.leader {
         let claim =
             |id: BrokerId| (old.isr.contains(&id) || old.elr.contains(&id)) && lost != Some(id);
         let heir =
             old.last_known_leader == Some(leader) && !old.replicas.iter().any(|id| claim(*id));
-        assert!(
-            rules.active(leader) && (claim(leader) || heir),
-            "I15: unclean election: {old:?} -> {new:?}"
-        );
+        let clean = rules.active(leader) && (claim(leader) || heir);
+        uphold_that(Invariant::CleanElection, rules.bugs, clean, change);
     }
-    assert!(
-        new.leader.is_some() != new.isr.is_empty()
-            && new.leader.is_none_or(|leader| new.isr.contains(&leader))
-            && new
-                .isr
-                .iter()
-                .all(|id| new.replicas.contains(id) && rules.active(*id))
-            && new
-                .elr
-                .iter()
-                .all(|id| new.replicas.contains(id) && !new.isr.contains(id)),
-        "leader, ISR and ELR do not fit: {old:?} -> {new:?}"
-    );
+    let lost_stays = lost.is_some_and(|id| new.elr.contains(&id) || new.isr.contains(&id));
+    uphold_that(Invariant::LostLogsLeave, rules.bugs, !lost_stays, change);
+    let fits = new.leader.is_some() != new.isr.is_empty()
+        && new.leader.is_none_or(|leader| new.isr.contains(&leader))
+        && new
+            .isr
+            .iter()
+            .all(|id| new.replicas.contains(id) && rules.active(*id))
+        && new
+            .elr
+            .iter()
+            .all(|id| new.replicas.contains(id) && !new.isr.contains(id));
+    uphold_that(Invariant::CleanElection, rules.bugs, fits, change);
 }

@@ -96,7 +96,9 @@ impl Core {
     ) -> Self {
         Self {
             metrics: raft.metrics(),
-            sessions: Mutex::new(Sessions::new(config.broker_session_timeout)),
+            sessions: Mutex::new(
+                Sessions::new(config.broker_session_timeout).with_bugs(config.bugs),
+            ),
             contact: Mutex::new(None),
             started: tokio::time::Instant::now(),
             config,

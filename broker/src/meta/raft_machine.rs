@@ -13,6 +13,7 @@ use openraft::{
 };
 use tokio::sync::watch;
 
+use crate::chaos::seeded_bug::BugSet;
 use crate::meta::codec::CodecError;
 use crate::meta::image::MetadataImage;
 use crate::meta::raft_store::{MetaStore, StoredSnapshot};
@@ -28,6 +29,7 @@ pub struct Machine {
     membership: StoredMembership,
     store: MetaStore,
     images: watch::Sender<Arc<MetadataImage>>,
+    bugs: BugSet,
 }
 
 impl Machine {
@@ -38,16 +40,18 @@ impl Machine {
     pub fn new(
         store: MetaStore,
         images: watch::Sender<Arc<MetadataImage>>,
+        bugs: BugSet,
     ) -> Result<Self, CodecError> {
         let mut machine = Self {
-            state: MetadataState::default(),
+            state: MetadataState::default().with_bugs(bugs),
             applied: None,
             membership: StoredMembership::default(),
             store,
             images,
+            bugs,
         };
         if let Some(snapshot) = machine.store.snapshot() {
-            machine.state = MetadataState::decode(&snapshot.data)?;
+            machine.state = MetadataState::decode(&snapshot.data)?.with_bugs(bugs);
             machine.applied = snapshot.meta.last_log_id;
             machine.membership = snapshot.meta.last_membership;
             machine.publish();
@@ -117,7 +121,7 @@ impl RaftStateMachine<MetaRaft> for Machine {
             StorageIOError::read_snapshot(Some(meta.signature()), AnyError::new(&error))
         })?;
         save(&self.store, meta.clone(), data).await?;
-        self.state = state;
+        self.state = state.with_bugs(self.bugs);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.publish();

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
 use super::*;
+use crate::chaos::seeded_bug::BugSet;
 use crate::meta::command::{Command, LogClaim};
 use crate::meta::image::{Endpoint, MetadataImage};
 use crate::meta::raft_machine::Machine;
@@ -23,7 +24,7 @@ struct InMemory;
 
 fn machine(store: &MetaStore) -> Machine {
     let (images, _) = watch::channel(Arc::new(MetadataImage::default()));
-    Machine::new(store.clone(), images).expect("readable")
+    Machine::new(store.clone(), images, BugSet::NONE).expect("readable")
 }
 
 impl StoreBuilder<MetaRaft, MetaStore, Machine, tempfile::TempDir> for OnDisk {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::meta::image::MetadataImage;
 use crate::meta::rpc::{Heartbeat, HeartbeatAnswer};
 use crate::types::{BrokerEpoch, BrokerId};
@@ -32,6 +33,8 @@ pub struct Sessions {
     term: Option<u64>,
     last_review: Duration,
     brokers: BTreeMap<BrokerId, Session>,
+    /// Rules that are switched off.
+    bugs: BugSet,
 }
 
 /// What a heartbeat leads to.
@@ -52,13 +55,27 @@ impl Sessions {
             term: None,
             last_review: Duration::ZERO,
             brokers: BTreeMap::new(),
+            bugs: BugSet::NONE,
         }
     }
 
     /// This broker is not the active controller (any more).
     pub fn resign(&mut self) {
         self.term = None;
-        self.brokers.clear();
+        self.forget();
+    }
+
+    /// What was known in one term says nothing in another.
+    fn forget(&mut self) {
+        if !self.bugs.has(SeededBug::StickyControllerClock) {
+            self.brokers.clear();
+        }
+    }
+
+    /// The same, without the rules that `bugs` switches off.
+    #[must_use]
+    pub fn with_bugs(self, bugs: BugSet) -> Self {
+        Self { bugs, ..self }
     }
 
     /// Called at least four times a session while this broker is the active controller of `term`:
@@ -73,7 +90,7 @@ impl Sessions {
         image: &MetadataImage,
     ) -> Vec<(BrokerId, BrokerEpoch)> {
         if self.term != Some(term) {
-            self.brokers.clear();
+            self.forget();
             self.term = Some(term);
         }
         self.follow(now, image);
@@ -234,6 +251,21 @@ mod tests {
         // Also when it was never told to resign in between.
         assert_eq!(review(&mut sessions, 111..=120, 5, true, &image), 0);
         assert_eq!(review(&mut sessions, 121..=121, 5, true, &image), 1);
+    }
+
+    /// A short absence: the standing-still rule does not see it.
+    #[test]
+    fn m52_fences_a_broker_that_had_no_full_session_under_the_new_controller() {
+        let sticky = BugSet::NONE.with(SeededBug::StickyControllerClock);
+        let fenced = [BugSet::NONE, sticky].map(|bugs| {
+            let mut sessions = Sessions::new(TIMEOUT).with_bugs(bugs);
+            let image = image(5, 5, false);
+            review(&mut sessions, 0..=7, 1, true, &image);
+            sessions.resign();
+            // Term 3 begins at second 9; its first session ends at 19.
+            review(&mut sessions, 9..=12, 3, true, &image)
+        });
+        assert_eq!(fenced, [0, 1]);
     }
 
     #[test]

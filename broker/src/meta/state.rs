@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold_that};
 use crate::meta::codec::{CodecError, Format};
 use crate::meta::command::{AlterPartition, Applied, Command, LogClaim, Rejected};
 use crate::meta::controller::{self, Rules};
@@ -40,13 +42,22 @@ pub const SNAPSHOT_FORMAT: Format = Format {
 pub struct MetadataState {
     /// Published as it is; copied, and only along the changed paths, when it changes next.
     image: Arc<MetadataImage>,
+    /// Rules that are switched off.
+    bugs: BugSet,
 }
 
 impl MetadataState {
     /// The state that `image` describes.
     #[must_use]
     pub fn from_image(image: Arc<MetadataImage>) -> Self {
-        Self { image }
+        let bugs = BugSet::NONE;
+        Self { image, bugs }
+    }
+
+    /// The same state, from here on without the rules that `bugs` switches off.
+    #[must_use]
+    pub fn with_bugs(self, bugs: BugSet) -> Self {
+        Self { bugs, ..self }
     }
 
     /// What brokers act on. Costs one reference count.
@@ -164,18 +175,38 @@ impl MetadataState {
             LogClaim::CleanShutdown(marker) => current.is_some_and(|last| last.epoch != marker),
             LogClaim::Unclean => true,
         };
-        assert!(
-            current.is_none_or(|last| last.epoch < new.epoch),
-            "I14: broker epochs must grow: {current:?} -> {new:?}"
-        );
+        let grows = current.is_none_or(|last| last.epoch < new.epoch);
+        uphold_that(Invariant::EpochsGrow, self.bugs, grows, || {
+            format!("{current:?} -> {new:?}")
+        });
         let epoch = new.epoch;
         let image = Arc::make_mut(&mut self.image);
         if image.cluster_id.is_empty() {
             image.cluster_id = cluster_id;
         }
         image.brokers.insert(id, Arc::new(new));
-        self.update_partitions(|partition, rules| controller::leave(partition, id, lost, rules));
+        let before = self.image();
+        if !self.bugs.has(SeededBug::SameEpochResume) {
+            self.update_partitions(|partition, rules| {
+                controller::leave(partition, id, lost, rules)
+            });
+        }
+        self.uphold_new_incarnation(&before, id, lost);
         Applied::Registered { epoch }
+    }
+
+    /// I14 and I16: what a new incarnation led has another leader epoch, and where its log may
+    /// lack something it has no claim left.
+    fn uphold_new_incarnation(&self, before: &MetadataImage, id: BrokerId, lost: bool) {
+        for (old, new) in before.topics.values().zip(self.image.topics.values()) {
+            for (old, new) in old.partitions.iter().zip(&new.partitions) {
+                let change = || format!("broker {id} is new: {old:?} -> {new:?}");
+                let grew = old.leader != Some(id) || new.leader_epoch > old.leader_epoch;
+                uphold_that(Invariant::EpochsGrow, self.bugs, grew, change);
+                let claims = lost && (new.isr.contains(&id) || new.elr.contains(&id));
+                uphold_that(Invariant::LostLogsLeave, self.bugs, !claims, change);
+            }
+        }
     }
 
     fn unfence(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Result<Applied, Rejected> {
@@ -232,7 +263,10 @@ impl MetadataState {
         let image = Arc::make_mut(&mut self.image);
         let dealt = image.topics.values().map(|t| t.partitions.len()).sum();
         let count = usize::try_from(partitions).expect("checked above");
-        let assignment = placement::assign(&live, dealt, count, wanted);
+        let assignment = match self.bugs.has(SeededBug::HardcodedAssignment) {
+            false => placement::assign(&live, dealt, count, wanted),
+            true => vec![vec![BrokerId(1), BrokerId(2), BrokerId(3)]; count],
+        };
         let topic = TopicImage {
             id,
             name: name.clone(),
@@ -256,6 +290,7 @@ impl MetadataState {
         let rules = Rules {
             brokers: &self.image.brokers,
             min_isr: topic.min_isr(old),
+            bugs: self.bugs,
         };
         let decision = controller::alter(old, proposal, rules);
         let new = match &decision {
@@ -316,6 +351,7 @@ impl MetadataState {
                 let rules = Rules {
                     brokers,
                     min_isr: topic.min_isr(old),
+                    bugs: self.bugs,
                 };
                 if let Some(new) = decide(old, rules) {
                     Arc::make_mut(topic).partitions[number] = Arc::new(new);

@@ -612,3 +612,6 @@ fn the_log_is_applied_in_order() {
     world.index -= 2;
     world.register(2, LogClaim::Recovered);
 }
+
+#[path = "state_seeded_test.rs"]
+mod seeded;

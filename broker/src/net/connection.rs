@@ -18,10 +18,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::net::contain::{self, Contained};
 use crate::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::wire::frame::{self, FrameError};
@@ -82,6 +86,8 @@ pub struct Limits {
     pub write_stall: Duration,
     /// Shared by all connections.
     pub budget: Budget,
+    /// Rules that are switched off.
+    pub bugs: BugSet,
 }
 
 /// Memory for large requests, over all connections: who finds it used up waits, and reads no
@@ -172,6 +178,8 @@ impl End {
 
 /// One request in progress.
 struct Begun {
+    /// How many came before it on this connection.
+    number: u64,
     answer: PendingAnswer,
     /// Given back when the answer is written.
     _memory: Option<OwnedSemaphorePermit>,
@@ -230,6 +238,7 @@ async fn read_requests<S: Service>(
 ) -> End {
     let mut reader = BufReader::with_capacity(READ_BUFFER, read_half);
     let mut patience = limits.first_request;
+    let mut number = 0;
     loop {
         // A place in the queue first: while it is full nothing is read, and TCP holds the peer.
         let Ok(place) = begun.reserve().await else {
@@ -244,9 +253,11 @@ async fn read_requests<S: Service>(
             Ok(Some((frame, memory))) => {
                 service.admit(&frame).await;
                 place.send(Begun {
+                    number,
                     answer: service.call(frame),
                     _memory: memory,
                 });
+                number += 1;
             }
             Ok(None) => return End::Closed,
             Err(end) => return end,
@@ -281,12 +292,18 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut in_progress: mpsc::Receiver<Begun>,
     limits: &Limits,
 ) -> Result<(), End> {
+    if limits.bugs.has(SeededBug::ResponseOutOfOrder) {
+        return write_as_ready(writer, in_progress, limits).await;
+    }
     let mut pieces = VecDeque::new();
     // Given back after the answers are written.
     let mut memory = Vec::new();
+    let mut turn = 0..;
     while let Some(mut next) = in_progress.recv().await {
         let mut answer = next.answer.as_mut().await;
         loop {
+            let in_order = turn.next() == Some(next.number);
+            uphold(Invariant::AnswersInOrder, limits.bugs, in_order);
             memory.push(next._memory);
             match answer {
                 Answer::Frame(parts) => pieces.extend(parts),
@@ -319,6 +336,42 @@ async fn write_answers<W: AsyncWrite + Unpin>(
         memory.clear();
     }
     Ok(())
+}
+
+/// M46: writes answers as they are ready.
+async fn write_as_ready<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    mut in_progress: mpsc::Receiver<Begun>,
+    limits: &Limits,
+) -> Result<(), End> {
+    let mut ready = FuturesUnordered::new();
+    let mut turn = 0..;
+    loop {
+        let (number, answer) = tokio::select! {
+            biased;
+            Some(answered) = ready.next(), if !ready.is_empty() => answered,
+            begun = in_progress.recv() => match begun {
+                Some(begun) => {
+                    ready.push(async move { (begun.number, begun.answer.await) });
+                    continue;
+                }
+                None => match ready.next().await {
+                    Some(answered) => answered,
+                    None => return Ok(()),
+                },
+            },
+        };
+        let in_order = turn.next() == Some(number);
+        uphold(Invariant::AnswersInOrder, limits.bugs, in_order);
+        match answer {
+            Answer::Frame(parts) => {
+                let mut pieces = VecDeque::from(parts);
+                write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
+            }
+            Answer::Silence => {}
+            Answer::Close(why) => return Err(End::Refused(why)),
+        }
+    }
 }
 
 async fn poll_once(answer: &mut PendingAnswer) -> Poll<Answer> {

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::exec;
+use crate::invariants::tripped;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -74,6 +75,7 @@ fn limits() -> Limits {
         idle: PATIENCE,
         write_stall: PATIENCE,
         budget: Budget::new(1 << 20),
+        bugs: BugSet::NONE,
     }
 }
 
@@ -137,6 +139,21 @@ async fn answers_leave_in_the_order_of_requests_while_later_ones_are_begun() {
     drop(served.client);
     let end = timeout(PATIENCE, served.end).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed), "{end}");
+}
+
+#[tokio::test]
+async fn m46_answers_overtake_each_other() {
+    let mut served = served(Limits {
+        bugs: BugSet::NONE.with(SeededBug::ResponseOutOfOrder),
+        ..limits()
+    })
+    .await;
+    served.send(b"w").await;
+    served.send(b"fast").await;
+    assert_eq!(served.receive().await.unwrap(), "fast");
+    assert!(served.echo.release());
+    assert_eq!(served.receive().await.unwrap(), "w");
+    assert!(tripped().contains(&Invariant::AnswersInOrder));
 }
 
 #[tokio::test]

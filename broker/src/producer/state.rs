@@ -22,6 +22,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::log::BatchHeader;
 use crate::types::{Offset, ProducerEpoch, ProducerId};
 
@@ -91,6 +93,8 @@ pub struct ProducerEntry {
 pub struct ProducerStates {
     producers: BTreeMap<ProducerId, ProducerEntry>,
     forgotten: bool,
+    /// Rules that are switched off.
+    bugs: BugSet,
 }
 
 impl SequencedBatch {
@@ -127,7 +131,23 @@ impl ProducerStates {
         Self {
             producers: BTreeMap::new(),
             forgotten: log_start > Offset::ZERO,
+            bugs: BugSet::NONE,
         }
+    }
+
+    /// Knows nobody, and expects to be told anything: what M26 leaves.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        Self {
+            forgotten: true,
+            ..Self::default()
+        }
+    }
+
+    /// The same, from here on without the rules that `bugs` switches off.
+    #[must_use]
+    pub fn with_bugs(self, bugs: BugSet) -> Self {
+        Self { bugs, ..self }
     }
 
     /// Decides what a leader does with `batch`. Changes nothing.
@@ -143,6 +163,9 @@ impl ProducerStates {
             return Verdict::OutOfOrderSequence { expected: 0 };
         };
         if batch.producer_epoch < entry.epoch {
+            if self.bugs.has(SeededBug::NoProducerEpochFence) {
+                return Verdict::Accept;
+            }
             return Verdict::InvalidProducerEpoch {
                 current: entry.epoch,
             };
@@ -162,6 +185,33 @@ impl ProducerStates {
         }
     }
 
+    /// [`ProducerStates::fold`] of a batch that this leader has just appended.
+    pub fn appended(&mut self, batch: &SequencedBatch, base_offset: Offset) {
+        let goes_on = self.producers.get(&batch.producer_id).is_none_or(|entry| {
+            let anew = batch.producer_epoch > entry.epoch && batch.base_sequence == 0;
+            let on =
+                batch.producer_epoch == entry.epoch && batch.base_sequence == entry.next_sequence();
+            anew || on
+        });
+        uphold(Invariant::SequencesContiguous, self.bugs, goes_on);
+        self.fold(batch, base_offset);
+    }
+
+    /// Invariant I19: what `fold`, made from the log (of which the beginning may be gone), knows
+    /// is the newest part of what is remembered here.
+    #[must_use]
+    pub fn agrees_with(&self, fold: &ProducerStates) -> bool {
+        let newest = |id: &ProducerId, known: &ProducerEntry| {
+            self.producers.get(id).is_some_and(|entry| {
+                let same = entry.batches.iter().rev().zip(known.batches.iter().rev());
+                entry.epoch == known.epoch
+                    && entry.batches.len() >= known.batches.len()
+                    && same.into_iter().all(|(ours, theirs)| ours == theirs)
+            })
+        };
+        fold.producers.iter().all(|(id, known)| newest(id, known))
+    }
+
     /// Takes note of `batch`, which is in the log from `base_offset` on. Called for every batch
     /// with a producer id, in offset order: after an append, by a follower for what it fetched,
     /// and in replay. A log is not argued with: what it holds was validated by a leader.
@@ -177,7 +227,11 @@ impl ProducerStates {
             entry.epoch = batch.producer_epoch;
             entry.batches.clear();
         }
-        if entry.batches.len() == BATCHES_REMEMBERED {
+        let remembered = match self.bugs.has(SeededBug::DedupeWindow1) {
+            false => BATCHES_REMEMBERED,
+            true => 1,
+        };
+        if entry.batches.len() == remembered {
             entry.batches.pop_front();
         }
         entry.batches.push_back(AppendedBatch {
@@ -208,6 +262,14 @@ impl ProducerStates {
     #[must_use]
     pub fn may_have_forgotten(&self) -> bool {
         self.forgotten
+    }
+
+    /// The offset after the last record that is remembered.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        let newest = |entry: &ProducerEntry| entry.batches.back().map(|batch| batch.last_offset);
+        let last = self.producers.values().filter_map(newest).max();
+        last.map_or(Offset::ZERO, |last| last.plus(1))
     }
 
     /// Number of producers remembered.

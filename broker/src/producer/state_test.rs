@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::invariants::tripped;
 
 fn batch(producer: i64, epoch: i16, base_sequence: i32, records: i32) -> SequencedBatch {
     SequencedBatch {
@@ -113,6 +114,38 @@ fn expiry_forgets_who_is_silent_and_then_accepts_what_it_cannot_know() {
     append(&mut states, &batch(1, 0, 5, 1), 10);
     let known = states.validate(&batch(2, 0, 6, 1));
     assert_eq!(known, Verdict::OutOfOrderSequence { expected: 5 });
+}
+
+#[test]
+fn m28_forgets_a_batch_that_is_still_in_flight() {
+    let verdicts = [BugSet::NONE, BugSet::NONE.with(SeededBug::DedupeWindow1)].map(|bugs| {
+        let mut states = ProducerStates::default().with_bugs(bugs);
+        append(&mut states, &batch(1, 0, 0, 1), 0);
+        append(&mut states, &batch(1, 0, 1, 1), 1);
+        states.validate(&batch(1, 0, 0, 1))
+    });
+    assert!(matches!(verdicts[0], Verdict::Duplicate(first) if first.base_offset == Offset(0)));
+    assert_eq!(verdicts[1], Verdict::OutOfOrderSequence { expected: 2 });
+}
+
+#[test]
+fn m30_takes_a_batch_of_a_producer_that_has_been_replaced() {
+    let bugs = BugSet::NONE.with(SeededBug::NoProducerEpochFence);
+    let verdicts = [BugSet::NONE, bugs].map(|bugs| {
+        let mut states = ProducerStates::default().with_bugs(bugs);
+        append(&mut states, &batch(1, 0, 0, 1), 0);
+        append(&mut states, &batch(1, 1, 0, 1), 1);
+        let zombie = batch(1, 0, 1, 1);
+        let verdict = states.validate(&zombie);
+        if verdict == Verdict::Accept {
+            states.appended(&zombie, Offset(2));
+        }
+        verdict
+    });
+    let current = ProducerEpoch(1);
+    let fenced = Verdict::InvalidProducerEpoch { current };
+    assert_eq!(verdicts, [fenced, Verdict::Accept]);
+    assert!(tripped().contains(&Invariant::SequencesContiguous));
 }
 
 /// The rules again, from their definition: the whole log is looked at, nothing is summed up.

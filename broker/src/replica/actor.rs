@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::log::{AppendError, PartitionLog, ProducedBatch};
 use crate::meta::command::{AlterPartition, Applied, Command, Rejected};
 use crate::meta::handle::{MetadataHandle, ProposeError};
-use crate::producer::state::{ProducerStates, Verdict};
+use crate::producer::state::{AppendedBatch, ProducerStates, SequencedBatch, Verdict};
 use crate::replica::core::{Effect, ReplicaCore, Settings};
 use crate::replica::follower::{FetchAnswer, FollowStep, LeaderSaid};
-use crate::replica::invariant::{Invariant, uphold};
 use crate::replica::isr::{AlterReply, Proposal};
 use crate::replica::leader::{AppendRefusal, Completion, FetchOutcome};
 use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced, Taken};
@@ -61,6 +62,8 @@ pub(super) struct Actor {
     log: PartitionLog,
     core: ReplicaCore,
     producers: ProducerStates,
+    /// Appended, not folded yet: only with the seeded bug check-then-act-sequences.
+    unfolded: Vec<(SequencedBatch, Offset)>,
     mailbox: mpsc::UnboundedReceiver<Message>,
     own_mailbox: mpsc::WeakUnboundedSender<Message>,
     /// A [`Message::Held`] is on its way.
@@ -111,7 +114,8 @@ impl Actor {
         let view = view_of(&shared, &core, &log, &mut visible_hw);
         Self {
             tp: log.topic_partition(),
-            producers: fold_producers(&log.snapshot()),
+            producers: fold_producers(&log.snapshot(), shared.settings.bugs),
+            unfolded: Vec::new(),
             published: Arc::new(arc_swap::ArcSwap::from_pointee(view)),
             shared,
             log,
@@ -209,6 +213,9 @@ impl Actor {
             let effects = self.core.log_grew(&self.log, self.now());
             self.carry_out(effects);
         }
+        for (batch, base_offset) in std::mem::take(&mut self.unfolded) {
+            self.producers.appended(&batch, base_offset);
+        }
         self.complete_produces();
         self.publish();
         self.send_answers();
@@ -272,10 +279,7 @@ impl Actor {
         if let Some(sequenced) = &sequenced {
             match self.producers.validate(sequenced) {
                 Verdict::Accept => {}
-                Verdict::Duplicate(first) => {
-                    // It is acknowledged like the original: when that is held.
-                    return Ok((epoch, first.base_offset, first.last_offset));
-                }
+                Verdict::Duplicate(first) => return Ok(self.repeated(epoch, &first)),
                 verdict => return Err(sequence_error(&verdict)),
             }
         }
@@ -285,10 +289,30 @@ impl Actor {
             (code, error.to_string())
         })?;
         if let Some(sequenced) = &sequenced {
-            self.producers.fold(sequenced, appended.base_offset);
+            match self.bugs().has(SeededBug::CheckThenActSequences) {
+                false => self.producers.appended(sequenced, appended.base_offset),
+                true => self.unfolded.push((*sequenced, appended.base_offset)),
+            }
         }
         self.grew = true;
         Ok((epoch, appended.base_offset, appended.end.plus(-1)))
+    }
+
+    /// A repetition of `first` is acknowledged like the original: with its offsets, when those
+    /// are held.
+    fn repeated(&self, epoch: LeaderEpoch, first: &AppendedBatch) -> (LeaderEpoch, Offset, Offset) {
+        let end = self.log.written_end();
+        if self.bugs().has(SeededBug::DuplicateNewOffset) {
+            return (epoch, end, end.plus(-1));
+        }
+        let early = self.bugs().has(SeededBug::DuplicateAckedEarly);
+        // What is below every end is held already.
+        let last = if early { Offset(-1) } else { first.last_offset };
+        (epoch, first.base_offset, last)
+    }
+
+    fn bugs(&self) -> BugSet {
+        self.shared.settings.bugs
     }
 
     /// Does to the log what a leader's answer asks for. Returns whether it could.
@@ -321,10 +345,27 @@ impl Actor {
         true
     }
 
+    /// A leadership judges sequence numbers by what the log says (invariant I19).
+    fn remember_producers(&mut self) {
+        if self.core.as_leader().is_none() {
+            return;
+        }
+        if self.bugs().has(SeededBug::ProducerStateNotRebuilt) {
+            self.producers = ProducerStates::forgetful().with_bugs(self.bugs());
+        }
+        let end = self.log.written_end();
+        let mut folded = self.producers.end() <= end;
+        if cfg!(debug_assertions) {
+            let fold = fold_producers(&self.log.snapshot(), self.bugs());
+            folded &= self.producers.agrees_with(&fold);
+        }
+        uphold(Invariant::ProducersAreFolded, self.bugs(), folded);
+    }
+
     fn restart_at(&mut self, at: Offset) -> Result<(), AppendError> {
         info!(partition = %self.tp, %at, "below the leader's log: starting anew");
         self.log.restart_at(at)?;
-        self.producers = ProducerStates::for_log_starting_at(at);
+        self.producers = ProducerStates::for_log_starting_at(at).with_bugs(self.bugs());
         self.grew = true;
         Ok(())
     }
@@ -333,7 +374,7 @@ impl Actor {
         let end = self.log.written_end();
         info!(partition = %self.tp, %to, %end, "truncating what the leader does not have");
         self.log.truncate(to)?;
-        self.producers = fold_producers(&self.log.snapshot());
+        self.producers = fold_producers(&self.log.snapshot(), self.bugs());
         self.grew = true;
         Ok(())
     }
@@ -350,6 +391,7 @@ impl Actor {
                 Effect::EpochBegan(epoch) => {
                     let leader = self.core.leader_id();
                     info!(partition = %self.tp, %epoch, ?leader, "a leader epoch began");
+                    self.remember_producers();
                     // A fetch of the epoch before is of no use any more.
                     self.has_position = false;
                     self.settling.clear();
@@ -391,14 +433,12 @@ impl Actor {
         if self.produces.is_empty() {
             return;
         }
-        let local = self.log.held_end();
-        let committed = if self.core.settings().bugs.is_empty() {
-            self.core.hw()
-        } else {
-            // A seeded bug may acknowledge more than the watermark covers: ask for all.
-            self.log.written_end()
-        };
-        for (acks, end) in [(Acks::One, local), (Acks::All, committed)] {
+        let (mut held, mut committed) = (self.log.held_end(), self.core.hw());
+        if !self.bugs().is_empty() {
+            // A seeded bug may acknowledge more than is held or committed: ask for all.
+            (held, committed) = (self.log.written_end(), self.log.written_end());
+        }
+        for (acks, end) in [(Acks::One, held), (Acks::All, committed)] {
             for (last, waiting) in self.produces.take_below(acks, end) {
                 self.complete(acks, last, waiting);
             }
@@ -497,3 +537,7 @@ fn alter_reply(outcome: Result<Applied, ProposeError>) -> AlterReply {
         Err(ProposeError::Unknown(_) | ProposeError::Stopping) => AlterReply::Unknown,
     }
 }
+
+#[cfg(test)]
+#[path = "actor_test.rs"]
+mod tests;

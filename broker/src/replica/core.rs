@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::chaos::seeded_bug::BugSet;
+use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::replica::cluster::PartitionMeta;
 use crate::replica::follower::{FetchAnswer, FetchPosition, FollowStep, Follower};
 use crate::replica::isr::{AlterReply, Proposal};
@@ -43,7 +43,8 @@ pub enum Effect {
     LeadershipEnded(LeaderEpoch),
     /// Another epoch began: leader or follower.
     EpochBegan(LeaderEpoch),
-    /// Cut the log before anything else is done (only with the seeded bug truncate-to-hw).
+    /// Cut the log before anything else is done (only with the seeded bugs truncate-to-hw and
+    /// hw-from-metadata).
     Truncate(Offset),
 }
 
@@ -170,15 +171,23 @@ impl ReplicaCore {
         let mut effects = Vec::new();
         let local = match &self.role {
             Role::Leader(leader) => {
-                effects.push(Effect::LeadershipEnded(leader.epoch()));
+                if !self.waiters_outlive() {
+                    effects.push(Effect::LeadershipEnded(leader.epoch()));
+                }
                 FollowerHw::deposed(leader.hw())
             }
             Role::Follower(follower) => follower.hw(),
         };
         effects.push(Effect::EpochBegan(meta.leader_epoch));
         if meta.leader == Some(self.settings.me) {
-            let mut leader = Leader::begin(&self.settings, meta, local, log.log_end(), now);
-            effects.extend(leader.log_grew(&self.settings, log, now));
+            let stale = self.settings.bugs.has(SeededBug::HwFromMetadata);
+            let cut = (stale && local.get() < log.log_end()).then_some(local.get());
+            let log_end = cut.unwrap_or(log.log_end());
+            let mut leader = Leader::begin(&self.settings, meta, local, log_end, now);
+            match cut {
+                Some(to) => effects.push(Effect::Truncate(to)),
+                None => effects.extend(leader.log_grew(&self.settings, log, now)),
+            }
             self.role = Role::Leader(leader);
         } else {
             let follower =
@@ -209,8 +218,21 @@ impl ReplicaCore {
         last: Offset,
         log: &impl LogFacts,
     ) -> Option<Completion> {
+        if self.waiters_outlive() && epoch != self.epoch() {
+            let done = self.hw() > last;
+            return Some(if done {
+                Completion::Done
+            } else {
+                Completion::Wait
+            });
+        }
         let leader = self.as_leader().filter(|leader| leader.epoch() == epoch)?;
         Some(leader.completion(&self.settings, acks, last, log))
+    }
+
+    /// M53: requests that wait belong to the partition, not to a leadership.
+    fn waiters_outlive(&self) -> bool {
+        self.settings.bugs.has(SeededBug::WaitersOutliveEpoch)
     }
 
     /// The own log grew, or more of it became durable.

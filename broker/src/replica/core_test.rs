@@ -13,10 +13,7 @@ use crate::replica::test_support::{Cluster, TestLog, meta, settings};
 /// A follower with one log meets the leader of epoch 3 with another; returns where the follower
 /// cut its log first, and its epochs once there was nothing left to fetch.
 fn reconcile(leader: &[i32], follower: &[i32]) -> (Option<i64>, Vec<i32>) {
-    let mut cluster = Cluster::new(BugSet::NONE);
-    cluster.node(1).log = TestLog::of(leader);
-    cluster.node(2).log = TestLog::of(follower);
-    cluster.image(&[1, 2], &meta(1, 3, 1, &[1, 2, 3]));
+    let mut cluster = meeting(BugSet::NONE, leader, follower);
     let mut cut = None;
     for _ in 0..10 {
         match cluster.fetch(2).expect("it has a leader") {
@@ -30,6 +27,15 @@ fn reconcile(leader: &[i32], follower: &[i32]) -> (Option<i64>, Vec<i32>) {
         }
     }
     panic!("the logs never agreed: {:?}", cluster.nodes[&2].log);
+}
+
+/// A follower with one log is to follow the leader of epoch 3 with another.
+fn meeting(bugs: BugSet, leader: &[i32], follower: &[i32]) -> Cluster {
+    let mut cluster = Cluster::new(bugs);
+    cluster.node(1).log = TestLog::of(leader);
+    cluster.node(2).log = TestLog::of(follower);
+    cluster.image(&[1, 2], &meta(1, 3, 1, &[1, 2, 3]));
+    cluster
 }
 
 #[test]
@@ -119,6 +125,37 @@ fn kip_279_quick_failovers_do_not_leave_logs_that_differ() {
         "the leader's epoch 1 ends at 3; the follower has none"
     );
     assert_eq!(epochs, vec![0, 0, 1, 3]);
+}
+
+/// The same with the follower's own end of the epoch left out: it cuts where the leader's epoch
+/// ends, is told the same again, and never comes back.
+#[test]
+fn m10_a_follower_that_does_not_look_at_its_own_epochs_never_rejoins() {
+    let bugs = BugSet::NONE.with(SeededBug::EpochEndOffByOne);
+    let rejoins = [BugSet::NONE, bugs].map(|bugs| {
+        // The leader's epoch 1 ends at 4; the follower's epoch 0 ends at 2.
+        let mut cluster = meeting(bugs, &[0, 0, 1, 1, 3], &[0, 0, 2, 2]);
+        let steps: Vec<_> = (0..8).filter_map(|_| cluster.fetch(2)).collect();
+        steps.last() == Some(&FollowStep::Keep)
+    });
+    assert_eq!(rejoins, [true, false]);
+}
+
+/// M03: the leader of a new epoch cuts its log to what it was told last, which is stale.
+#[test]
+fn m03_a_new_leader_loses_what_is_committed() {
+    let kept = [BugSet::NONE, BugSet::NONE.with(SeededBug::HwFromMetadata)].map(|bugs| {
+        let mut cluster = Cluster::new(bugs);
+        cluster.image(&[1, 2], &meta(1, 1, 1, &[1, 2]));
+        cluster.append(1, 7);
+        cluster.fetch(2);
+        let (says_so, _) = cluster.ask(2).expect("a fetch at 1");
+        cluster.serve(1, &says_so); // committed; the answer is lost
+        assert_eq!((cluster.hw(1), cluster.hw(2)), (1, 0));
+        cluster.image(&[2], &meta(2, 2, 2, &[1, 2]));
+        cluster.node(2).log.records.len()
+    });
+    assert_eq!(kept, [1, 0]);
 }
 
 /// KIP-320: a fetch that was sent in an older epoch reaches the same broker as the leader of a

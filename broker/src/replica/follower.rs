@@ -4,8 +4,8 @@
 //! one that the leader's answer to a fetch asks for (KIP-595's form).
 
 use crate::chaos::seeded_bug::SeededBug;
+use crate::invariants::{Invariant, uphold};
 use crate::replica::core::Settings;
-use crate::replica::invariant::{Invariant, uphold};
 use crate::replica::log_facts::{EpochEnd, LogFacts};
 use crate::replica::watermark::FollowerHw;
 use crate::types::{BrokerId, Durability, LeaderEpoch, Offset, PartitionEpoch};
@@ -181,7 +181,11 @@ impl Follower {
     /// R11: cut to where both logs can still agree.
     fn truncate(&self, settings: &Settings, leaders: EpochEnd, log: &impl LogFacts) -> FollowStep {
         let own = log.end_offset_for(leaders.epoch);
-        let to = leaders.end.min(own.end).max(log.log_start());
+        let shared = match settings.bugs.has(SeededBug::EpochEndOffByOne) {
+            false => leaders.end.min(own.end),
+            true => leaders.end,
+        };
+        let to = shared.max(log.log_start());
         if settings.durability == Durability::Fsync {
             // A follower's own watermark is never above the true one, and in fsync mode nobody
             // who holds less may become leader.

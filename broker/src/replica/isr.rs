@@ -117,11 +117,24 @@ impl Isr {
         self.state == IsrState::Committed
     }
 
+    /// A proposal was made whose outcome is not known.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        match &self.state {
+            IsrState::Committed => false,
+            IsrState::PendingExpand { attempt, .. } | IsrState::PendingShrink { attempt, .. } => {
+                attempt.doubtful
+            }
+        }
+    }
+
     /// R6: whether `id` counts for the high watermark.
     #[must_use]
     pub fn counts(&self, id: BrokerId, bugs: BugSet) -> bool {
         match &self.state {
-            IsrState::PendingExpand { joiner, .. } if *joiner == id => true,
+            IsrState::PendingExpand { joiner, .. } if *joiner == id => {
+                !bugs.has(SeededBug::ExpandAfterCommit)
+            }
             IsrState::PendingShrink { leavers, .. }
                 if bugs.has(SeededBug::ShrinkBeforeCommit) && leavers.contains(&id) =>
             {
@@ -193,7 +206,7 @@ impl Isr {
     }
 
     /// R9: the outcome of the proposal that was made against `proposed_at`.
-    pub fn reply(&mut self, proposed_at: PartitionEpoch, reply: &AlterReply) {
+    pub fn reply(&mut self, proposed_at: PartitionEpoch, reply: &AlterReply, bugs: BugSet) {
         if proposed_at != self.partition_epoch {
             return;
         }
@@ -213,6 +226,9 @@ impl Isr {
         match reply {
             AlterReply::Committed { .. } | AlterReply::Outdated => {}
             AlterReply::TryAgain => attempt.in_flight = false,
+            AlterReply::Unknown if bugs.has(SeededBug::RollbackOnUnknown) => {
+                self.state = IsrState::Committed;
+            }
             AlterReply::Unknown => {
                 attempt.in_flight = false;
                 attempt.doubtful = true;

@@ -42,10 +42,10 @@ fn m13_counts_a_leaver_no_more_before_the_commit() {
 fn a_proposal_is_sent_once_and_again_when_its_fate_is_unknown() {
     let mut isr = expanding();
     assert_eq!(isr.take_due(), None, "in flight");
-    isr.reply(PartitionEpoch(4), &AlterReply::Unknown);
+    isr.reply(PartitionEpoch(4), &AlterReply::Unknown, BugSet::NONE);
     assert_eq!(isr.maximal(), set(&[1, 2, 3]), "it may have been committed");
     assert_eq!(isr.take_due(), Some(set(&[1, 2, 3])));
-    isr.reply(PartitionEpoch(4), &AlterReply::Outdated);
+    isr.reply(PartitionEpoch(4), &AlterReply::Outdated, BugSet::NONE);
     assert_eq!(isr.take_due(), None, "only a newer image can tell");
     assert_eq!(isr.maximal(), set(&[1, 2, 3]));
     assert!(isr.adopt(&set(&[1, 2, 3]), PartitionEpoch(5)));
@@ -55,7 +55,7 @@ fn a_proposal_is_sent_once_and_again_when_its_fate_is_unknown() {
 #[test]
 fn an_ineligible_joiner_is_rolled_back() {
     let mut isr = expanding();
-    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible);
+    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible, BugSet::NONE);
     assert!(isr.is_settled());
     assert_eq!(isr.maximal(), set(&[1, 2]));
 }
@@ -63,9 +63,9 @@ fn an_ineligible_joiner_is_rolled_back() {
 #[test]
 fn a_joiner_whose_first_try_may_still_be_committed_counts_until_that_is_impossible() {
     let mut isr = expanding();
-    isr.reply(PartitionEpoch(4), &AlterReply::Unknown);
+    isr.reply(PartitionEpoch(4), &AlterReply::Unknown, BugSet::NONE);
     assert!(isr.take_due().is_some());
-    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible);
+    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible, BugSet::NONE);
     assert!(isr.counts(BrokerId(3), BugSet::NONE));
     assert_eq!(isr.take_due(), None);
     assert!(
@@ -84,6 +84,6 @@ fn only_newer_states_are_adopted() {
     assert!(isr.adopt(&set(&[1, 2]), PartitionEpoch(6)));
     assert!(isr.is_settled());
     // The late answer to what was proposed before.
-    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible);
+    isr.reply(PartitionEpoch(4), &AlterReply::Ineligible, BugSet::NONE);
     assert_eq!(isr.committed(), &set(&[1, 2]));
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::replica::cluster::PartitionMeta;
 use crate::replica::core::{Effect, Settings};
-use crate::replica::invariant::{Invariant, uphold};
 use crate::replica::isr::{AlterReply, Isr, IsrState, Proposal};
 use crate::replica::log_facts::{EpochEnd, LogFacts};
 use crate::replica::progress::Progress;
@@ -103,6 +103,9 @@ impl Leader {
         log_end: Offset,
         now: Duration,
     ) -> Self {
+        // A replica knows of nothing committed that it lacks.
+        let complete = local.get() <= log_end;
+        uphold(Invariant::LeaderComplete, settings.bugs, complete);
         let others = meta.replicas.iter().filter(|id| **id != settings.me);
         let progress = others
             .map(|id| {
@@ -203,7 +206,8 @@ impl Leader {
         let end = log.held_end();
         let local_only = acks != Acks::All || settings.bugs.has(SeededBug::AcksAllAs1);
         if local_only {
-            return if end > last {
+            let early = acks != Acks::All && settings.bugs.has(SeededBug::AckBeforeAppend);
+            return if end > last || early {
                 done(end)
             } else {
                 Completion::Wait
@@ -212,7 +216,7 @@ impl Leader {
         if self.hw.get() <= last {
             return Completion::Wait;
         }
-        if self.has_min_isr(settings) {
+        if self.still_has_min_isr(settings) {
             done(self.hw.get())
         } else {
             Completion::NotEnoughReplicas
@@ -299,7 +303,7 @@ impl Leader {
         log: &impl LogFacts,
         now: Duration,
     ) -> Vec<Effect> {
-        self.isr.reply(proposed_at, reply);
+        self.isr.reply(proposed_at, reply, settings.bugs);
         self.advance(settings, log, now).into_iter().collect()
     }
 
@@ -332,11 +336,15 @@ impl Leader {
         log: &impl LogFacts,
         now: Duration,
     ) -> Option<Effect> {
-        if !self.has_min_isr(settings) {
+        let under = settings.bugs.has(SeededBug::HwMovesUnderMinIsr);
+        if !self.still_has_min_isr(settings) && !under {
             return None;
         }
         let mut target = log.held_end();
         for (id, progress) in &self.progress {
+            if settings.bugs.has(SeededBug::HwAtLocalFsync) {
+                break;
+            }
             if self.counts(settings, *id) {
                 target = target.min(progress.offset()?);
             } else if progress.is_eligible()
@@ -358,6 +366,8 @@ impl Leader {
         let all_count = |id: &BrokerId| *id == settings.me || self.counts(settings, *id);
         let counted = maximal.iter().all(all_count);
         uphold(Invariant::MaximalIsr, settings.bugs, counted);
+        let overlap = self.isr.committed().iter().all(all_count);
+        uphold(Invariant::QuorumsOverlap, settings.bugs, overlap && counted);
         let within = maximal.iter().all(holds);
         uphold(Invariant::HwWithinMaximalIsr, settings.bugs, within);
         let enough = self.isr.committed().len() >= self.min_isr;
@@ -392,7 +402,7 @@ impl Leader {
 
     /// R8: followers that have been behind for too long are to leave.
     fn propose_shrink(&mut self, settings: &Settings, log_end: Offset, now: Duration) {
-        if !self.isr.is_settled() {
+        if !self.isr.is_settled() || settings.bugs.has(SeededBug::IsrNeverShrinks) {
             return;
         }
         let leavers: BTreeSet<_> = self
@@ -437,10 +447,17 @@ impl Leader {
         self.isr.committed().len() >= self.min_isr || self.is_zombie(settings)
     }
 
-    /// M12: a leader that wants its followers out behaves as if it were alone already.
+    /// Asked again after the append: before the watermark rises, and before a producer is told.
+    fn still_has_min_isr(&self, settings: &Settings) -> bool {
+        self.has_min_isr(settings) || settings.bugs.has(SeededBug::MinIsrOnlyAtAppend)
+    }
+
+    /// M12, M07: a leader that wants its followers out, or that cannot learn what became of its
+    /// proposal, behaves as if it were alone already.
     fn is_zombie(&self, settings: &Settings) -> bool {
-        settings.bugs.has(SeededBug::ZombieSelfIsr)
-            && matches!(self.isr.state(), IsrState::PendingShrink { .. })
+        let wants_out = matches!(self.isr.state(), IsrState::PendingShrink { .. });
+        settings.bugs.has(SeededBug::ZombieSelfIsr) && wants_out
+            || settings.bugs.has(SeededBug::QuorumFallback1) && self.isr.is_doubtful()
     }
 }
 

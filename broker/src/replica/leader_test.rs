@@ -329,3 +329,6 @@ fn a_single_replica_commits_what_it_holds() {
         vec![Effect::HighWatermark(Offset(3))]
     );
 }
+
+#[path = "leader_seeded_test.rs"]
+mod seeded;

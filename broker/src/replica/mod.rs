@@ -1,15 +1,14 @@
 //! Replication: the pure cores and the shell around them.
 //!
 //! Pure, with neither IO nor clock nor tokio: [`core`] (the whole replica), [`leader`] (R1 to R9),
-//! [`follower`] (R10 to R12), [`isr`], [`progress`], [`watermark`], [`log_facts`], [`cluster`],
-//! [`invariant`]. They are what the model checks and what the broker runs.
+//! [`follower`] (R10 to R12), [`isr`], [`progress`], [`watermark`], [`log_facts`], [`cluster`].
+//! They are what the model checks and what the broker runs.
 
 mod actor;
 pub mod cluster;
 pub mod core;
 mod fetcher;
 pub mod follower;
-pub mod invariant;
 pub mod isr;
 pub mod leader;
 pub mod log_facts;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tracing::warn;
 
+use crate::chaos::seeded_bug::BugSet;
 use crate::log::{BatchHeader, LogSnapshot, batch};
 use crate::producer::state::{ProducerStates, SequencedBatch, Verdict};
 
@@ -20,8 +21,8 @@ pub(super) fn sequenced(header: &BatchHeader) -> Option<SequencedBatch> {
 }
 
 /// Invariant I19: the state of producers is a fold over the log.
-pub(super) fn fold_producers(log: &LogSnapshot) -> ProducerStates {
-    let mut producers = ProducerStates::for_log_starting_at(log.log_start());
+pub(super) fn fold_producers(log: &LogSnapshot, bugs: BugSet) -> ProducerStates {
+    let mut producers = ProducerStates::for_log_starting_at(log.log_start()).with_bugs(bugs);
     for header in log.headers(log.log_start()) {
         match header {
             Ok(header) => {

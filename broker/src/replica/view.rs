@@ -12,10 +12,11 @@ use arc_swap::ArcSwap;
 use kafka_protocol::ResponseError;
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
+use crate::invariants::{Invariant, uphold};
 use crate::log::{EpochEnd, LogSnapshot, ReadError, Records, TimestampOffset};
 use crate::replica::follower::FetchPosition;
-use crate::replica::invariant::{Invariant, uphold};
 use crate::replica::leader;
+use crate::replica::waiters::Seen;
 use crate::types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 
 /// Who reads, and how far it may see.
@@ -154,7 +155,8 @@ impl PartitionView {
     #[must_use]
     pub fn is_hw_stale(&self) -> bool {
         let leadership = self.leadership.as_ref();
-        leadership.is_some_and(|leadership| self.hw < leadership.epoch_start)
+        let tells = self.bugs.has(SeededBug::LatestBeforeLeso);
+        leadership.is_some_and(|leadership| self.hw < leadership.epoch_start && !tells)
     }
 
     /// Whether a client that knows the leadership `epoch` (-1: none, KIP-320) may be served.
@@ -168,6 +170,23 @@ impl PartitionView {
             _ if !self.is_leader() => Err(ResponseError::NotLeaderOrFollower),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a fetch at `offset` is out of range. Between the watermark and the log's end there
+    /// is nothing yet, which is no error.
+    #[must_use]
+    pub fn is_out_of_range(&self, offset: Offset) -> bool {
+        let end = match self.bugs.has(SeededBug::RangeErrorAboveHw) {
+            false => self.end(),
+            true => self.hw,
+        };
+        offset < self.log_start() || offset > end
+    }
+
+    /// Whether `seen` is old news. Asked after a reader has registered for what is published.
+    #[must_use]
+    pub fn is_news_to(&self, seen: Seen, isolation: Isolation) -> bool {
+        Seen::of(self, isolation) != seen && !self.bugs.has(SeededBug::LostWakeup)
     }
 
     /// R3, for whoever has the record before `offset` with `last_epoch`: where the logs part.

@@ -140,6 +140,40 @@ fn a_watermark_below_the_start_of_the_epoch_is_stale() {
 }
 
 #[test]
+fn m42_tells_a_stale_watermark_for_the_end() {
+    let fixture = Fixture::new(5);
+    let bugs = BugSet::NONE.with(SeededBug::LatestBeforeLeso);
+    assert!(!fixture.view(3, 4, 3, bugs).is_hw_stale());
+}
+
+#[test]
+fn m43_refuses_a_position_that_is_not_wrong() {
+    let fixture = Fixture::new(5);
+    let bugs = BugSet::NONE.with(SeededBug::RangeErrorAboveHw);
+    let refused = [BugSet::NONE, bugs].map(|bugs| {
+        let view = fixture.view(3, 0, 3, bugs);
+        [2, 3, 4, 5, 6].map(|offset| view.is_out_of_range(Offset(offset)))
+    });
+    assert_eq!(refused[0], [false, false, false, false, true]);
+    assert_eq!(refused[1], [false, false, true, true, true]);
+}
+
+/// A view is published between a reader's look and its registration.
+#[test]
+fn m45_sleeps_through_what_was_published_before_it_registered() {
+    let fixture = Fixture::new(5);
+    let noticed = [BugSet::NONE, BugSet::NONE.with(SeededBug::LostWakeup)].map(|bugs| {
+        let isolation = Isolation::ReadUncommitted;
+        let seen = Seen::of(&fixture.view(3, 0, 3, bugs), isolation);
+        let published = fixture.view(4, 0, 4, bugs);
+        let (waiters, wake) = (FetchWaiters::default(), Arc::new(Notify::new()));
+        waiters.park(seen, &wake);
+        published.is_news_to(seen, isolation)
+    });
+    assert_eq!(noticed, [true, false]);
+}
+
+#[test]
 fn leaders_are_checked_by_epoch_first() {
     let view = Fixture::new(0).view(0, 0, 0, BugSet::NONE);
     assert_eq!(view.check_leader(-1), Ok(()));

@@ -141,3 +141,58 @@ fn m15_expand_without_leso_is_found() {
         },
     );
 }
+
+#[test]
+fn m03_hw_from_metadata_is_found() {
+    finds(SeededBug::HwFromMetadata, Bounds::SMALL);
+}
+
+#[test]
+fn m04_hw_at_local_fsync_is_found() {
+    finds(SeededBug::HwAtLocalFsync, Bounds::SMALL);
+}
+
+#[test]
+fn m07_quorum_fallback_1_is_found() {
+    finds(
+        SeededBug::QuorumFallback1,
+        Bounds {
+            lost_replies: 1,
+            ..Bounds::SMALL
+        },
+    );
+}
+
+#[test]
+fn m14_expand_after_commit_is_found() {
+    finds(
+        SeededBug::ExpandAfterCommit,
+        Bounds {
+            third_outside: true,
+            ..Bounds::SMALL
+        },
+    );
+}
+
+#[test]
+fn m53_waiters_outlive_epoch_is_found() {
+    finds(
+        SeededBug::WaitersOutliveEpoch,
+        Bounds {
+            records: 2,
+            ..Bounds::SMALL
+        },
+    );
+}
+
+#[test]
+fn m56_rollback_on_unknown_is_found() {
+    finds(
+        SeededBug::RollbackOnUnknown,
+        Bounds {
+            third_outside: true,
+            lost_replies: 1,
+            ..Bounds::SMALL
+        },
+    );
+}

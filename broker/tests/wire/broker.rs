@@ -99,6 +99,7 @@ impl Single {
                 idle: PATIENCE,
                 write_stall: PATIENCE,
                 budget: Budget::new(64 << 20),
+                bugs: broker::chaos::seeded_bug::BugSet::NONE,
             },
             service: Arc::new(Dispatcher::new(context, kind, metrics)),
             counts: Arc::new(ListenerCounts::default()),

@@ -1,5 +1,6 @@
 //! What can be asked for, by name.
 
+use broker::chaos::catalogue;
 use broker::chaos::seeded_bug::SeededBug;
 use nemesis::FaultKind;
 use serde_json::json;
@@ -39,9 +40,12 @@ fn entries(what: Listing) -> Vec<(String, String)> {
             .collect(),
         Listing::Workloads => WORKLOADS.iter().copied().map(owned).collect(),
         Listing::Anomalies => ANOMALIES.iter().copied().map(owned).collect(),
-        Listing::SeededBugs => SeededBug::ALL
-            .iter()
-            .map(|bug| (bug.name().to_owned(), format!("M{:02}", *bug as u8)))
+        Listing::SeededBugs => catalogue::entries()
+            .into_iter()
+            .map(|entry| {
+                let name = entry.bug.map_or("-", SeededBug::name);
+                (name.to_owned(), entry.about())
+            })
             .collect(),
     }
 }

@@ -5,4 +5,5 @@ mod crashes;
 mod damage;
 mod full_disk;
 mod readers;
+mod seeded;
 pub(super) mod support;
