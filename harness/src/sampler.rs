@@ -72,6 +72,7 @@ impl Sampler {
     pub async fn ask(&self, id: i32, within: Duration) -> Option<BTreeMap<i32, PartitionOffsets>> {
         let event = |kind, value| Event::new(Process::Sampler, kind, "list-offsets", value);
         let asked = json!({"asked": id});
+        let _turn = self.brokers.turn.lock().await;
         self.recorder
             .record(event(Kind::Invoke, Value::Json(Json::Null)));
         let answer = self

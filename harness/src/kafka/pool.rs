@@ -13,6 +13,8 @@ use super::{
 /// The brokers of a cluster by id, each asked on its own connection.
 pub struct Brokers {
     slots: BTreeMap<i32, Slot>,
+    /// Held by who asks in the name of a process of the history, which does one thing at a time.
+    pub turn: Mutex<()>,
 }
 
 struct Slot {
@@ -32,7 +34,10 @@ impl Brokers {
             .into_iter()
             .map(|(id, address)| (id, slot(address)))
             .collect();
-        Self { slots }
+        Self {
+            slots,
+            turn: Mutex::new(()),
+        }
     }
 
     /// Learns the brokers of a cluster from any of its `bootstrap` addresses.
