@@ -246,7 +246,7 @@ fn pass_on(output: impl BufRead, by_hand: &str, say: &mut dyn FnMut(&str)) {
             say(&format!("building static binaries: {by_hand}"));
             silent = false;
         }
-        eprintln!("{line}");
+        say!("{line}");
     }
 }
 

@@ -13,7 +13,12 @@
 //! * [`artifacts`]: builds the static binaries that go into a node
 //! * [`runtime`]: where a cluster runs: containers, or network namespaces
 
+// First: its macros are used by all the others.
+#[macro_use]
+pub mod output;
+
 pub mod artifacts;
+pub mod bench;
 pub mod cli;
 pub mod clients;
 pub mod exit;

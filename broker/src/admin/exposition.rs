@@ -13,6 +13,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
 use tokio::sync::watch;
 
+use super::process;
 use crate::api::Context;
 use crate::log::LogStore;
 use crate::log::metrics::Histogram;
@@ -74,7 +75,8 @@ impl Collector for Exposition {
         wal(sources, &mut encoder)?;
         quorum(sources, &mut encoder)?;
         requests(sources, &mut encoder)?;
-        connections(sources, &mut encoder)
+        connections(sources, &mut encoder)?;
+        process::encode(&mut encoder)
     }
 }
 

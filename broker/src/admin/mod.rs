@@ -5,6 +5,7 @@
 
 pub mod bounded;
 pub mod exposition;
+mod process;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -81,12 +81,14 @@ impl Watermarks {
 }
 
 impl KeyAnswers {
-    /// How often an answer named a higher leader epoch than all before it.
+    /// How often an answer, completed before the event `until`, named a higher leader epoch than
+    /// all before it.
     #[must_use]
-    pub fn epochs_begun(&self) -> u64 {
+    pub fn epochs_begun(&self, until: u32) -> u64 {
         let mut known = None;
         let mut begun = 0;
-        for epoch in self.answers.iter().filter_map(|answer| answer.sample.epoch) {
+        let answers = self.answers.iter().filter(|a| a.completed < until);
+        for epoch in answers.filter_map(|answer| answer.sample.epoch) {
             begun += u64::from(known.is_some_and(|known| epoch > known));
             known = known.max(Some(epoch));
         }

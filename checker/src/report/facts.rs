@@ -69,6 +69,21 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// Complete passes over every key, as the verdict counts them.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.verdict.map_or(0, |verdict| verdict.counts.passes)
+    }
+
+    /// Changes of leader before the restart of every broker that ends a run.
+    #[must_use]
+    pub fn leader_changes(&self) -> u64 {
+        let mut phases = self.history.phases.iter();
+        let restart = phases.find(|phase| phase.name == "restart");
+        let until = restart.map_or(i64::MAX, |phase| phase.at.time);
+        self.leaders.changes_within(i64::MIN, until)
+    }
+
     /// Computes the facts.
     #[must_use]
     pub fn gather(folder: &'a Folder, nothing: &'a History) -> Facts<'a> {

@@ -24,6 +24,9 @@ const LIVENESS: [Kind; 2] = [Kind::Unseen, Kind::NotRecovered];
 /// Operations that are there for the reader of a history: nothing is concluded from them.
 const NOTED: [&str; 1] = ["recovered"];
 
+/// Said of a history whose last line is not whole.
+pub(super) const CUT_OFF: &str = "The history ends in a half-written line: it was cut off there.";
+
 /// Allowed findings are for information: this many of each are listed.
 const ALLOWED_LISTED: usize = 32;
 
@@ -50,8 +53,15 @@ pub fn conclude(
     } else {
         Vec::new()
     };
+    let cut = cut_short(history, &faults, &counts).filter(|_| own);
     let shortage = own.then(|| shortage(&counts, findings)).flatten();
-    let verdict = rank(own, findings, &troubles, &criteria, shortage.as_deref());
+    let excused = cut.as_ref().is_some_and(|cut| cut.excuses);
+    let shortage = cut.map(|cut| cut.says).or(shortage);
+    let verdict = match own {
+        true => rank(findings, &troubles, &criteria, shortage.as_deref(), excused),
+        false if findings.forbidden().next().is_some() => Conclusion::Invalid,
+        false => Conclusion::Valid,
+    };
     let said = Said {
         verdict,
         findings,
@@ -107,29 +117,58 @@ fn clauses(bench: &Bench, findings: &Findings) -> BTreeMap<String, String> {
     permitted.chain(forbidden).collect()
 }
 
+/// A run that did not come to its own end.
+struct CutShort {
+    says: String,
+    /// Somebody stopped it: it is held neither to what it was to exercise nor to what was still to
+    /// be read.
+    excuses: bool,
+}
+
+/// Whether the run says that it was interrupted, or made fewer complete passes than its `config`
+/// promises.
+fn cut_short(history: &History, faults: &[Fault], counts: &Counts) -> Option<CutShort> {
+    let promised = |what: &str| history.config.get(what).and_then(Json::as_u64);
+    let mut phases = history.phases.iter();
+    if let Some(phase) = phases.find(|phase| phase.name == "interrupted") {
+        let seconds = phase.at.time.max(0) as f64 / 1e9;
+        let mut says = format!("the run was interrupted after {seconds:.1} s");
+        if let Some(scheduled) = promised("faults").filter(|n| *n > 0) {
+            says += &format!(", with {} of {scheduled} faults begun", faults.len());
+        }
+        says += "; up to there nothing was lost, duplicated, reordered or invented";
+        let excuses = true;
+        return Some(CutShort { says, excuses });
+    }
+    let passes = promised("passes").filter(|promised| counts.passes < *promised)?;
+    let made = counts.passes;
+    let says = match history.truncated {
+        true => format!(
+            "the history ends in a half-written line, after {made} of {passes} complete passes"
+        ),
+        false => format!("{made} of {passes} complete passes were made"),
+    };
+    let excuses = history.truncated;
+    Some(CutShort { says, excuses })
+}
+
+/// Which of the conclusions that hold stands.
 fn rank(
-    own: bool,
     findings: &Findings,
     troubles: &[String],
     criteria: &[Criterion],
     shortage: Option<&str>,
+    excused: bool,
 ) -> Conclusion {
     let found = |kinds: &dyn Fn(Kind) -> bool| findings.forbidden().any(|(kind, _)| kinds(kind));
     let proves_nothing = |kind: Kind| kind == Kind::NonUniqueWrite;
-    if !own {
-        return if found(&|_| true) {
-            Conclusion::Invalid
-        } else {
-            Conclusion::Valid
-        };
-    }
     if found(&|kind| !LIVENESS.contains(&kind) && !proves_nothing(kind)) {
         Conclusion::Invalid
     } else if !troubles.is_empty() {
         Conclusion::Infrastructure
-    } else if found(&|kind| LIVENESS.contains(&kind)) {
+    } else if found(&|kind| LIVENESS.contains(&kind)) && !excused {
         Conclusion::Stalled
-    } else if criteria.iter().any(|criterion| !criterion.met) {
+    } else if !excused && criteria.iter().any(|criterion| !criterion.met) {
         Conclusion::Vacuous
     } else if shortage.is_some() || found(&proves_nothing) {
         Conclusion::Unknown
@@ -196,6 +235,9 @@ fn count(facts: &Facts, evidence: &Evidence) -> Counts {
         });
         complete.count() as u64
     });
+    // The harness itself restarts every broker in the end: those elections are no fault's.
+    let restart = history.phases.iter().find(|p| p.name == "restart");
+    let restart = restart.map_or(u32::MAX, |phase| phase.at.seq);
     Counts {
         acknowledged: messages().filter(|message| message.acknowledged()).count() as u64,
         polled: messages().filter(|message| message.read_ok()).count() as u64,
@@ -204,7 +246,7 @@ fn count(facts: &Facts, evidence: &Evidence) -> Counts {
         leader_changes: evidence
             .watermarks
             .iter()
-            .map(|(_, key)| key.epochs_begun())
+            .map(|(_, key)| key.epochs_begun(restart))
             .sum(),
         ..client_counts(history)
     }
@@ -304,7 +346,7 @@ fn unlooked(facts: &Facts, options: &Options) -> Option<String> {
 pub(super) fn notes(history: &History) -> Vec<String> {
     let mut notes = Vec::new();
     if history.truncated {
-        notes.push("The history ends in a half-written line: it was cut off there.".to_owned());
+        notes.push(CUT_OFF.to_owned());
     }
     let unknown = history.unknown_functions.iter();
     for (name, count) in unknown.filter(|(name, _)| !NOTED.contains(&name.as_str())) {

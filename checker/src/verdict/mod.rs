@@ -86,7 +86,8 @@ pub struct Counts {
     /// Complete passes over all keys after the faults.
     #[serde(default)]
     pub passes: u64,
-    /// Times that a higher leader epoch was heard of, over all keys and the whole run.
+    /// Times that a higher leader epoch was heard of, over all keys, before the restart of every
+    /// broker that ends a run.
     #[serde(default)]
     pub leader_changes: u64,
 }

@@ -38,8 +38,8 @@ const PHRASES: &[Phrase] = &[
     ),
     (
         Kind::Duplicate,
-        "message was stored twice",
-        "messages were stored twice",
+        "message was seen at two offsets",
+        "messages were seen at two offsets",
     ),
     (
         Kind::G1a,
@@ -187,10 +187,13 @@ mod tests {
 
     #[test]
     fn one_and_many() {
-        assert_eq!(phrase(Kind::Duplicate, 1), "1 message was stored twice");
+        assert_eq!(
+            phrase(Kind::Duplicate, 1),
+            "1 message was seen at two offsets"
+        );
         assert_eq!(
             phrase(Kind::Duplicate, 1200),
-            "1,200 messages were stored twice"
+            "1,200 messages were seen at two offsets"
         );
         assert!(phrase(Kind::G1c, 2).contains("G1c"));
     }

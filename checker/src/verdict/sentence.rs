@@ -81,11 +81,12 @@ fn invalid(said: &Said) -> String {
     if parts.is_empty() {
         parts.push(phrase(Kind::Unseen, said.findings.total(Kind::Unseen)));
     }
-    let more = parts.len().saturating_sub(3);
-    parts.truncate(3);
+    let more = parts.len().saturating_sub(4);
+    parts.truncate(4);
     let mut text = format!("Invalid: {}", joined(&parts));
     if more > 0 {
-        text += &format!(", and {more} more kinds of anomaly");
+        let kinds = if more == 1 { "kind" } else { "kinds" };
+        text += &format!(", and {more} more {kinds} of anomaly");
     }
     if losses > 0 && said.counts.acknowledged > 0 {
         text += &format!(" (of {} acknowledged)", grouped(said.counts.acknowledged));

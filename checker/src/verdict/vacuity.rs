@@ -5,6 +5,12 @@
 //! acknowledgements of sends invoked inside fault windows; at least 95 % of the messages sent
 //! outside of them acknowledged. For every kind: each fault that was asked for, and not skipped for
 //! want of a target, took effect, and at least one did.
+//!
+//! A history whose `config` says what was to be (`nemesis`, `faults`: how many were scheduled) is
+//! held to that: faults that were never asked for are missing, not "none", and a run without faults
+//! must have been available.
+
+use serde_json::Value as Json;
 
 use super::Criterion;
 use super::faults::{Fault, acknowledged_in, is_of};
@@ -17,10 +23,15 @@ const ACKNOWLEDGED_OUTSIDE: f64 = 0.95;
 /// The demands on a run and what it reached; none where it had no nemesis.
 #[must_use]
 pub fn criteria(history: &History, faults: &[Fault]) -> Vec<Criterion> {
+    let promised = Promised::of(history);
+    let mut criteria: Vec<_> = promised.asked(faults).into_iter().collect();
     if faults.is_empty() {
-        return Vec::new();
+        if promised.by_config {
+            criteria.push(available(&Tally::of(history, faults)));
+        }
+        return criteria;
     }
-    let mut criteria = vec![effective(faults)];
+    criteria.push(effective(faults));
     let drastic = |fault: &&Fault| is_of(&fault.window.fault, &["partition", "kill", "pause"]);
     if !faults.iter().any(|fault| drastic(&fault)) {
         return criteria;
@@ -37,15 +48,53 @@ pub fn criteria(history: &History, faults: &[Fault]) -> Vec<Criterion> {
             )
         },
     ));
-    criteria.push(criterion(
+    criteria.push(available(&tally));
+    criteria
+}
+
+/// What the run's own `config` says that it was to do.
+struct Promised {
+    /// The history says with which nemesis it was made.
+    by_config: bool,
+    /// Faults that were scheduled, at least.
+    faults: u64,
+}
+
+impl Promised {
+    fn of(history: &History) -> Self {
+        let nemesis = history.config.get("nemesis").and_then(Json::as_str);
+        let scheduled = history.config.get("faults").and_then(Json::as_u64);
+        let named = nemesis.is_some_and(|name| name != "none");
+        Self {
+            by_config: nemesis.is_some(),
+            faults: scheduled.unwrap_or(u64::from(named)),
+        }
+    }
+
+    fn asked(&self, faults: &[Fault]) -> Option<Criterion> {
+        let (asked, scheduled) = (faults.len() as u64, self.faults);
+        (scheduled > 0).then(|| Criterion {
+            name: "faults-scheduled".to_owned(),
+            achieved: asked as f64,
+            required: scheduled as f64,
+            met: asked >= scheduled,
+            says: format!("{asked} of {scheduled} scheduled faults were begun"),
+        })
+    }
+}
+
+fn available(tally: &Tally) -> Criterion {
+    criterion(
         "available-outside-faults",
         ratio(tally.acknowledged_outside, tally.sent_outside),
         ACKNOWLEDGED_OUTSIDE,
         |achieved, required| {
-            format!("{achieved} of the messages sent outside of faults were acknowledged (at least {required})")
+            format!(
+                "{achieved} of the messages sent outside of faults were acknowledged (at least \
+                 {required})"
+            )
         },
-    ));
-    criteria
+    )
 }
 
 fn effective(faults: &[Fault]) -> Criterion {
@@ -245,6 +294,29 @@ mod tests {
             .map(|c| c.name.as_str())
             .collect();
         assert_eq!(names, ["available-outside-faults"]);
+    }
+
+    #[test]
+    fn a_run_is_held_to_what_its_config_promises() {
+        let config = |nemesis: &str, faults: u64| {
+            format!(
+                r#"{{"process":"sampler","type":"ok","f":"config","value":{{"nemesis":"{nemesis}","faults":{faults}}}}}"#
+            )
+        };
+        let judged = |config: String, more: &str| {
+            let history = script(&format!("{config}\n0 ok send x=2@0\n{more}"));
+            let faults = faults(&history, &Watermarks::collect(&history));
+            let criteria = criteria(&history, &faults);
+            let named = |c: Criterion| (!c.met).then_some(c.name);
+            criteria.into_iter().filter_map(named).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(config("kill", 3), ""), ["faults-scheduled"]);
+        assert_eq!(judged(config("none", 0), ""), Vec::<String>::new());
+        let refused = "1 fail send x=3\n1 fail send x=4";
+        assert_eq!(
+            judged(config("none", 0), refused),
+            ["available-outside-faults"]
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn check(path: &Path, profile: &str, json: bool) -> Exit {
             exit_of(verdict.verdict)
         }
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             match error {
                 CheckError::Usage(_) => Exit::Usage,
                 _ => Exit::BadInput,
@@ -31,24 +31,33 @@ pub fn check(path: &Path, profile: &str, json: bool) -> Exit {
 fn print(verdict: &Verdict, json: bool) {
     if json {
         let text = serde_json::to_string(verdict).expect("a verdict is JSON");
-        println!("{text}");
+        tell!("{text}");
     } else {
-        println!("{}", verdict.sentence);
+        tell!("{}", verdict.sentence);
         for (name, total) in &verdict.totals {
-            println!("  {name}: {total}");
+            tell!("  {name}: {total}");
         }
     }
 }
 
 /// Draws a run's report again.
 pub fn report(dir: &Path) -> Exit {
+    let of_a_run = ["history.jsonl", "verdict.json", "run.json"];
+    if dir.is_dir() && !of_a_run.iter().any(|file| dir.join(file).exists()) {
+        let dir = dir.display();
+        say!(
+            "{dir} is no run's folder: it has none of {}",
+            of_a_run.join(", ")
+        );
+        return Exit::BadInput;
+    }
     match checker::report::render(dir) {
         Ok(files) => {
-            println!("{}", files.html.display());
+            tell!("{}", files.html.display());
             Exit::Valid
         }
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             Exit::BadInput
         }
     }

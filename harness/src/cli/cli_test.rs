@@ -39,7 +39,7 @@ fn run_is_the_default_command_with_the_default_workload() {
         );
         assert_eq!((args.acks, args.idempotence()), (Acks::All, true));
         assert_eq!(
-            (args.replication_factor(), args.min_insync_replicas),
+            (args.replication_factor(), args.min_insync_replicas()),
             (3, 2)
         );
         assert_eq!(args.size, 100..=10_240);
@@ -49,9 +49,9 @@ fn run_is_the_default_command_with_the_default_workload() {
 
 #[test]
 fn large_batch_has_the_storys_own_defaults() {
-    let args = parse(&["--workload", "large-batch", "--nemesis", "none"]).expect("parses");
+    let args = parse(&["--workload", "large-batch"]).expect("parses");
     assert_eq!((args.messages(), args.partitions()), (5000, 3));
-    assert_eq!(args.nemesis, NemesisList::default());
+    assert_eq!(args.nemesis(), NemesisList::default());
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn typos_are_answered_with_what_was_meant() {
 #[test]
 fn lists_of_faults_are_read_and_repeated_ones_count_once() {
     let args = parse(&["--nemesis", "partition,kill,partition"]).expect("parses");
-    assert_eq!(args.nemesis.to_string(), "partition,kill");
+    assert_eq!(args.nemesis().to_string(), "partition,kill");
     let none = parse(&["--nemesis", "none"]).expect("parses");
-    assert_eq!(none.nemesis.to_string(), "none");
+    assert_eq!(none.nemesis().to_string(), "none");
 }
 
 #[test]

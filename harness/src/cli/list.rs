@@ -16,7 +16,7 @@ pub fn list(what: Listing, json: bool) -> Exit {
             .iter()
             .map(|(name, about)| json!({"name": name, "about": about}))
             .collect();
-        println!("{}", json!(entries));
+        tell!("{}", json!(entries));
         return Exit::Valid;
     }
     let width = entries
@@ -25,7 +25,7 @@ pub fn list(what: Listing, json: bool) -> Exit {
         .max()
         .unwrap_or(0);
     for (name, about) in entries {
-        println!("{name:width$}  {about}");
+        tell!("{name:width$}  {about}");
     }
     Exit::Valid
 }

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. A usage error is exit 64:
 //! clap's own 2 would read as "unknown verdict".
 
+mod bench_args;
 mod check;
 mod list;
 mod run_args;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use bench_args::BenchArgs;
 pub use run_args::{DurabilityName, RunArgs, RuntimeName, Workload};
 
 use crate::exit::{self, Exit};
@@ -42,6 +44,8 @@ pub enum Command {
     /// Start a cluster, drive it, disturb it, check it, report (the default command).
     #[command(after_help = exit::table(), after_long_help = exit::table())]
     Run(Box<RunArgs>),
+    /// Measure how fast a cluster is, and how long it is gone when a leader dies.
+    Bench(Box<BenchArgs>),
     /// Remove what a killed harness left: rules, containers, networks, namespaces.
     Heal {
         /// Folder of the runs, with the journals of their faults.
@@ -117,6 +121,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     });
     match command {
         Command::Run(args) => crate::run::main(&args),
+        Command::Bench(args) => crate::bench::main(&args),
         Command::Heal { out } => crate::run::heal(&out),
         Command::Doctor { json } => crate::run::doctor(json),
         Command::Check {

@@ -55,9 +55,10 @@ const TRICKLES: u32 = 6;
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Faults: partition, kill, pause, delay-watermark, a list of them (partition,kill), or none;
-    /// `harness list nemeses` has those that only a simulation offers, too.
-    #[arg(long, default_value = "partition", value_name = "LIST", value_parser = parse_nemesis)]
-    pub nemesis: NemesisList,
+    /// `harness list nemeses` has those that only a simulation offers, too [default: partition;
+    /// none for large-batch and for --bootstrap].
+    #[arg(long, value_name = "LIST", value_parser = parse_nemesis)]
+    pub nemesis: Option<NemesisList>,
     /// What is sent and read.
     #[arg(long, value_enum, default_value_t = Workload::Batch)]
     pub workload: Workload,
@@ -88,7 +89,7 @@ pub struct RunArgs {
     /// acknowledged.
     #[arg(long, default_value = "36", value_name = "SECONDS", value_parser = parse_seconds)]
     pub time: Duration,
-    /// Messages a second of all producers together; 0: as fast as possible
+    /// Messages a second of all large batches together; 0: as fast as possible
     /// [default: 1.25 times what --messages in --time needs].
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub rate: Option<f64>,
@@ -118,10 +119,10 @@ pub struct RunArgs {
     /// Replicas of each partition [default: 3, or the number of brokers].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..=9))]
     pub replication_factor: Option<i16>,
-    /// Fewest in-sync replicas for a write with acks=all.
-    #[arg(long, default_value_t = 2, value_name = "N",
-        value_parser = clap::value_parser!(i32).range(1..=9))]
-    pub min_insync_replicas: i32,
+    /// Fewest in-sync replicas for a write with acks=all [default: 2, or the replicas that there
+    /// are].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=9))]
+    pub min_insync_replicas: Option<i32>,
     /// When the broker counts a write as held.
     #[arg(long, value_enum, default_value_t = DurabilityName::Fsync)]
     pub durability: DurabilityName,
@@ -177,6 +178,24 @@ impl std::fmt::Display for NemesisList {
 }
 
 impl RunArgs {
+    /// The faults.
+    #[must_use]
+    pub fn nemesis(&self) -> NemesisList {
+        let bare = self.workload == Workload::LargeBatch || self.bootstrap.is_some();
+        match &self.nemesis {
+            Some(nemesis) => nemesis.clone(),
+            None if bare => NemesisList::default(),
+            None => NemesisList(vec![FaultKind::Partition]),
+        }
+    }
+
+    /// Fewest in-sync replicas for a write with acks=all.
+    #[must_use]
+    pub fn min_insync_replicas(&self) -> i32 {
+        let most = i32::from(self.replication_factor());
+        self.min_insync_replicas.unwrap_or(most.min(2))
+    }
+
     /// Messages to be acknowledged.
     #[must_use]
     pub fn messages(&self) -> u64 {
@@ -251,7 +270,7 @@ impl RunArgs {
     pub fn validate(&self) -> Result<(), String> {
         if self.runtime() != RuntimeName::Sim {
             let simulated = |kind: &&FaultKind| FaultKind::SIMULATED.contains(kind);
-            if let Some(kind) = self.nemesis.0.iter().find(simulated) {
+            if let Some(kind) = self.nemesis().0.iter().find(simulated) {
                 return Err(format!("--nemesis {kind} needs --runtime sim"));
             }
             if self.seeds != 1 {
@@ -260,7 +279,7 @@ impl RunArgs {
         } else if self.workload != Workload::Batch {
             return Err("--runtime sim has only --workload batch".to_owned());
         } else if self.durability == DurabilityName::Replicated
-            && self.nemesis.0.contains(&FaultKind::Blackout)
+            && self.nemesis().0.contains(&FaultKind::Blackout)
         {
             return Err(
                 "--nemesis blackout with --durability replicated loses data, as it must: what is \
@@ -272,8 +291,8 @@ impl RunArgs {
             if self.bootstrap.is_none() {
                 return Err("--runtime external needs --bootstrap HOST:PORT,...".to_owned());
             }
-            if !self.nemesis.0.is_empty() {
-                let wanted = &self.nemesis;
+            if !self.nemesis().0.is_empty() {
+                let wanted = self.nemesis();
                 return Err(format!(
                     "--nemesis {wanted} needs a cluster of our own; with --bootstrap only \
                      --nemesis none is possible"
@@ -283,6 +302,9 @@ impl RunArgs {
                 return Err("--seeded-bug needs a cluster of our own, not --bootstrap".to_owned());
             }
         }
+        if self.keep && self.runtime() == RuntimeName::Namespaces {
+            return Err("--keep needs Docker: namespaces end with the harness".to_owned());
+        }
         let factor = self.replication_factor();
         if self.bootstrap.is_none() && i64::from(factor) > i64::from(self.brokers) {
             let brokers = self.brokers;
@@ -290,8 +312,8 @@ impl RunArgs {
                 "--replication-factor {factor} needs as many brokers; there are {brokers}"
             ));
         }
-        if self.min_insync_replicas > i32::from(factor) {
-            let min = self.min_insync_replicas;
+        let min = self.min_insync_replicas();
+        if min > i32::from(factor) {
             return Err(format!(
                 "--min-insync-replicas {min} can never be met with {factor} replicas"
             ));
@@ -303,6 +325,9 @@ impl RunArgs {
 fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
     if text == "none" {
         return Ok(NemesisList::default());
+    }
+    if text.split(',').any(|name| name.trim() == "none") {
+        return Err("`none` stands alone".to_owned());
     }
     let mut kinds = Vec::new();
     for name in text.split(',').map(str::trim) {
@@ -330,7 +355,7 @@ fn parse_bug(text: &str) -> Result<SeededBug, String> {
     })
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
     match number.parse::<f64>() {
         Ok(seconds) if (1.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),

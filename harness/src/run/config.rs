@@ -8,19 +8,22 @@ use crate::history::{Event, Kind, Process, Recorder, Value};
 
 /// Every setting.
 #[must_use]
-pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>) -> Json {
+pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>, faults: usize) -> Json {
     json!({
         "workload": match args.workload {
             Workload::Batch => "batch",
             Workload::LargeBatch => "large-batch",
         },
-        "nemesis": args.nemesis.to_string(),
+        "nemesis": args.nemesis().to_string(),
+        // What vacuity holds the run to: faults that are scheduled, and complete passes.
+        "faults": faults,
+        "passes": if own.is_some() { 2 } else { 1 },
         "runtime": own.map_or("external", |own| own.kind.name()),
         "seed": seed,
         "acks": args.acks.to_string(),
         "idempotence": args.idempotence(),
         "isolation": "read_committed",
-        "min-isr": args.min_insync_replicas,
+        "min-isr": args.min_insync_replicas(),
         "replication-factor": args.replication_factor(),
         "sub-via": "assign",
         "brokers": args.brokers,
@@ -40,7 +43,7 @@ pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>) -> Json {
 }
 
 /// The first operation of a history.
-pub fn record_config(recorder: &Recorder, args: &RunArgs, seed: u64, own: Option<&Own>) {
-    let value = Value::Json(config(args, seed, own));
+pub fn record_config(recorder: &Recorder, config: Json) {
+    let value = Value::Json(config);
     recorder.record(Event::new(Process::Sampler, Kind::Ok, "config", value));
 }

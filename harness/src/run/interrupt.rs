@@ -1,7 +1,11 @@
-//! Ctrl-C and SIGTERM: the first ends the run in good order, the second at once. Both clean up.
+//! Ctrl-C, SIGTERM, and the end of the terminal: the first ends the run in good order, the second
+//! at once. Both clean up.
+
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How far the user's patience goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +17,10 @@ pub enum Patience {
     /// Another: clean up, nothing else.
     None,
 }
+
+/// Signals that come closer together are one: who signals a whole process group reaches us directly
+/// and through our parent.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Hears signals for as long as the run lives.
 #[derive(Clone)]
@@ -28,24 +36,31 @@ impl Interrupts {
     pub fn listen() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let (tell, patience) = watch::channel(Patience::Whole);
         tokio::spawn(async move {
+            let mut last: Option<Instant> = None;
             loop {
                 tokio::select! {
                     biased;
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
                 }
+                if last.is_some_and(|last| last.elapsed() < ONE_SIGNAL) {
+                    continue;
+                }
+                last = Some(Instant::now());
                 let next = match *tell.borrow() {
                     Patience::Whole => Patience::Little,
                     _ => Patience::None,
                 };
                 match next {
-                    Patience::Little => eprintln!(
+                    Patience::Little => say!(
                         "interrupted: healing, draining what can be drained, checking, cleaning \
                          up (once more: clean up at once)"
                     ),
-                    _ => eprintln!("interrupted again: cleaning up at once"),
+                    _ => say!("interrupted again: cleaning up at once"),
                 }
                 if tell.send(next).is_err() {
                     return;

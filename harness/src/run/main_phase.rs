@@ -241,12 +241,12 @@ impl Run<'_> {
                 finished(large_batch::run_once(&clients, plan, DRAIN_PATIENCE))
             })
             .await;
-            eprintln!("{pass}");
+            say!("{pass}");
             passes.push(pass);
         }
         if !self.args.json {
             for pass in &passes {
-                println!("{pass}");
+                tell!("{pass}");
             }
         }
         self.note("large-batch", json!(passes));

@@ -10,7 +10,7 @@ mod audit;
 mod config;
 mod environment;
 mod faults;
-mod folder;
+pub(crate) mod folder;
 mod interrupt;
 mod main_phase;
 mod phases;
@@ -18,14 +18,15 @@ mod progress;
 mod quiet;
 mod recovery;
 pub mod simulated;
-mod site;
-mod threads;
+pub(crate) mod site;
+pub(crate) mod threads;
 mod verdict;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nemesis::{Schedule, ScheduleSpec};
+use serde_json::json;
 
 use crate::artifacts::{self, Artifacts, BuildOptions};
 use crate::cli::{RunArgs, RuntimeName, Workload};
@@ -34,25 +35,26 @@ use crate::runtime::doctor::Health;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
 use crate::seed;
 
+pub(crate) use environment::describe as machine;
 pub use verdict::exit_of;
 
 /// `harness run`.
 #[must_use]
 pub fn main(args: &RunArgs) -> Exit {
     if let Err(why) = args.validate() {
-        eprintln!("error: {why}");
+        say!("error: {why}");
         return Exit::Usage;
     }
     let seed = args.seed.unwrap_or_else(seed::fresh);
     let schedule = match Schedule::generate(seed, &schedule_spec(args)) {
         Ok(schedule) => schedule,
         Err(error) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             return Exit::Usage;
         }
     };
     if args.dry_run {
-        print!("{}", shown(&schedule, args.json));
+        tell_raw!("{}", shown(&schedule, args.json));
         return Exit::Valid;
     }
     let run = match args.runtime() {
@@ -62,7 +64,14 @@ pub fn main(args: &RunArgs) -> Exit {
     match run {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
+            if args.json {
+                let sentence = format!("Infrastructure: {error:#}");
+                tell!(
+                    "{}",
+                    json!({"verdict": "infrastructure", "sentence": sentence})
+                );
+            }
             Exit::Infrastructure
         }
     }
@@ -71,7 +80,7 @@ pub fn main(args: &RunArgs) -> Exit {
 fn prepare_and_run(args: &RunArgs, seed: u64, schedule: Schedule) -> anyhow::Result<Exit> {
     let place = match args.runtime() {
         RuntimeName::External => None,
-        name => Some(own_runtime(args, name)?),
+        _ => Some(own_runtime(args)?),
     };
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -94,23 +103,29 @@ pub struct Own {
     pub artifacts: Artifacts,
 }
 
-fn own_runtime(args: &RunArgs, name: RuntimeName) -> anyhow::Result<Own> {
-    let choice = match name {
+/// Chooses the runtime, builds what it needs, and enters its namespaces where it has some: call it
+/// while there is one thread.
+pub(crate) fn own_runtime(args: &RunArgs) -> anyhow::Result<Own> {
+    let choice = match args.runtime() {
         RuntimeName::Docker => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
         RuntimeName::Auto | RuntimeName::External | RuntimeName::Sim => RuntimeChoice::Auto,
     };
     // Small runtimes of their own, gone before namespaces are entered: that needs one thread.
-    let healed = block_on(runtime::heal(&journal_dir(&args.out)))??;
+    let healed = block_on(runtime::heal(&journal_dir(&args.out), false))??;
     for line in &healed.removed {
-        eprintln!("left by a killed run, removed: {line}");
+        say!("left by a killed run, removed: {line}");
     }
     let selected = block_on(runtime::select(choice))??;
+    if args.keep && selected.kind == RuntimeKind::Namespaces {
+        let why = selected.why;
+        bail!("--keep needs Docker: namespaces end with the harness ({why})");
+    }
     let options = BuildOptions {
         seeded_bugs: args.seeded_bug.is_some(),
     };
-    let artifacts = artifacts::build(&workspace(), options, &mut |line| eprintln!("{line}"))?;
-    runtime::enter(selected.kind, &artifacts)?;
+    let artifacts = artifacts::build(&workspace(), options, &mut |line| say!("{line}"))?;
+    runtime::enter(&selected, &artifacts)?;
     Ok(Own {
         kind: selected.kind,
         why: selected.why,
@@ -133,7 +148,7 @@ fn workspace() -> PathBuf {
 }
 
 /// Where the journals of faults are.
-fn journal_dir(out: &Path) -> PathBuf {
+pub(crate) fn journal_dir(out: &Path) -> PathBuf {
     out.join(".journal")
 }
 
@@ -141,7 +156,7 @@ fn journal_dir(out: &Path) -> PathBuf {
 #[must_use]
 pub fn schedule_spec(args: &RunArgs) -> ScheduleSpec {
     ScheduleSpec {
-        kinds: args.nemesis.0.clone(),
+        kinds: args.nemesis().0,
         nodes: args.brokers,
         partitions: u32::try_from(args.partitions()).unwrap_or(1),
         main_ms: u64::try_from(args.time.as_millis()).unwrap_or(u64::MAX),
@@ -163,7 +178,7 @@ fn shown(schedule: &Schedule, json: bool) -> String {
 pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     let mut command = format!(
         "cargo run -p harness -- --nemesis {} --seed {seed}",
-        args.nemesis
+        args.nemesis()
     );
     let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
     if args.workload == Workload::LargeBatch {
@@ -208,8 +223,8 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     if let Some(factor) = args.replication_factor {
         add("replication-factor", factor.to_string());
     }
-    if args.min_insync_replicas != 2 {
-        add("min-insync-replicas", args.min_insync_replicas.to_string());
+    if let Some(min) = args.min_insync_replicas {
+        add("min-insync-replicas", min.to_string());
     }
     if args.durability == crate::cli::DurabilityName::Replicated {
         add("durability", "replicated".to_owned());
@@ -250,25 +265,25 @@ fn switches(args: &RunArgs) -> String {
 /// `harness heal`.
 #[must_use]
 pub fn heal(out: &Path) -> Exit {
-    match block_on(runtime::heal(&journal_dir(out))) {
+    match block_on(runtime::heal(&journal_dir(out), true)) {
         Ok(Ok(healed)) => {
             for line in &healed.removed {
-                println!("removed {line}");
+                tell!("removed {line}");
             }
             for line in &healed.alive {
-                println!("left alone: {line}");
+                tell!("left alone: {line}");
             }
             if healed.removed.is_empty() {
-                println!("nothing was left behind");
+                tell!("nothing was left behind");
             }
             Exit::Valid
         }
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             Exit::Infrastructure
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
             Exit::Internal
         }
     }
@@ -280,7 +295,7 @@ pub fn doctor(json: bool) -> Exit {
     let findings = match block_on(runtime::doctor::examine()) {
         Ok(findings) => findings,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
             return Exit::Internal;
         }
     };
@@ -301,11 +316,11 @@ pub fn doctor(json: bool) -> Exit {
                 })
             })
             .collect();
-        println!("{}", serde_json::json!(list));
+        tell!("{}", serde_json::json!(list));
     } else {
         for finding in &findings {
             let (what, for_what) = (finding.what, finding.for_what);
-            println!(
+            tell!(
                 "{:8} {what:12} {} (for {for_what})",
                 word(finding.health),
                 finding.detail

@@ -69,14 +69,17 @@ pub async fn run(
     let interrupts = Interrupts::listen().context("signals cannot be handled")?;
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
+    folder.make_latest()?;
     let replay = replay_command(args, seed);
-    eprintln!("seed {seed}; results in {}", folder.shown(""));
+    say!("seed {seed}; results in {}", folder.shown(""));
     if let Some(own) = &own {
-        eprintln!("runtime {}: {}", own.kind.name(), own.why);
+        say!("runtime {}: {}", own.kind.name(), own.why);
     }
     let started = jiff::Timestamp::now().to_string();
     let (recorder, recorder_thread) = history::start(&folder.file("history.jsonl"))?;
-    record_config(&recorder, args, seed, own.as_ref());
+    let config = config(args, seed, own.as_ref(), schedule.faults.len());
+    record_config(&recorder, config.clone());
+    let interruption = tokio::spawn(tell_interruption(interrupts.clone(), recorder.clone()));
     let began = Instant::now();
     let before = environment::pressure();
     let board = Board::new(args.messages());
@@ -99,6 +102,9 @@ pub async fn run(
     let _ = shown.await;
     let (mut broken, notes) =
         outcome.unwrap_or_else(|error| (vec![format!("{error:#}")], serde_json::Map::new()));
+    interruption.abort();
+    // Aborted or done: either way it lets go of the recorder.
+    let _ = interruption.await;
     if let Err(error) = recorder_thread.finish() {
         broken.push(error.to_string());
     }
@@ -107,7 +113,7 @@ pub async fn run(
         "command": replay,
         "arguments": std::env::args().collect::<Vec<_>>(),
         "seed": seed,
-        "config": config(args, seed, own.as_ref()),
+        "config": config,
         "environment": environment::describe(),
         "pressure": {"before": before, "after": environment::pressure()},
         "seconds": began.elapsed().as_secs_f64(),
@@ -115,8 +121,14 @@ pub async fn run(
         "notes": notes,
     });
     folder.write_json("run.json", &summary)?;
-    folder.make_latest()?;
     end(args, &folder, &broken, &replay).await
+}
+
+/// An interrupted run says so in its history: what it left undone is nobody's fault.
+async fn tell_interruption(interrupts: Interrupts, recorder: Recorder) {
+    interrupts.down_to(Patience::Little).await;
+    let value = Value::Json(json!("interrupted"));
+    recorder.record(Event::new(Process::Sampler, Kind::Ok, "phase", value));
 }
 
 async fn end(
@@ -129,7 +141,7 @@ async fn end(
     let (broken, replay) = (broken.to_vec(), replay.to_owned());
     on_thread("check", move || {
         for what in &broken {
-            eprintln!("test bed: {what}");
+            say!("test bed: {what}");
         }
         let verdict = verdict::check(&folder.file("history.jsonl"), &args, &broken)?;
         verdict::conclude(&folder, &args, &verdict, &replay)
@@ -198,7 +210,16 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
         ..
     } = run;
     if args.keep {
-        eprintln!("the cluster is left running at {}", site.bootstrap);
+        if let Some(Err(error)) = journal.and_then(Arc::into_inner).map(Journal::close) {
+            broken.push(format!("the journal of faults cannot be removed: {error}"));
+        }
+        match site.keep().await {
+            Ok(()) => {
+                let at = &site.bootstrap;
+                say!("the cluster is left running at {at}; `harness heal` removes it");
+            }
+            Err(error) => broken.push(format!("the cluster could not be kept: {error:#}")),
+        }
         return Ok((broken, notes));
     }
     match site.down().await {
@@ -305,7 +326,7 @@ impl Run<'_> {
         let scratch = self.folder.path();
         let failures = audit::audit(runtime, &topics, self.identity, scratch, &self.recorder).await;
         for failure in &failures {
-            eprintln!("{failure}");
+            say!("{failure}");
         }
         let seconds = began.elapsed().as_secs_f64();
         self.note("audit", json!({"failures": failures, "seconds": seconds}));

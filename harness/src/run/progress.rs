@@ -137,7 +137,7 @@ impl Board {
     async fn show_lines(self, mut stop: watch::Receiver<bool>) {
         let mut changed = self.changed.subscribe();
         while !*stop.borrow() {
-            eprintln!("{}", self.line().2);
+            say!("{}", self.line().2);
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,

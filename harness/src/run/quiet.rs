@@ -42,7 +42,7 @@ impl Run<'_> {
         )
         .await;
         if !recovered.whole {
-            eprintln!("not recovered: {}", recovered.missing);
+            say!("not recovered: {}", recovered.missing);
         }
         let note = json!({"whole": recovered.whole, "seconds": recovered.after.as_secs_f64(),
             "missing": recovered.missing});
@@ -75,7 +75,7 @@ impl Run<'_> {
             total.records += drained.records;
             total.bytes += drained.bytes;
             if !drained.short.is_empty() {
-                eprintln!("{phase}: ends not reached: {:?}", drained.short);
+                say!("{phase}: ends not reached: {:?}", drained.short);
             }
             if self.patience() == Patience::None {
                 break;

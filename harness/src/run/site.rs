@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nemesis::NodeState;
 use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
@@ -50,7 +51,19 @@ impl Site {
             broker_args: broker_args(args, seed),
             ..spec
         };
-        let runtime = runtime::up(kind, &spec, artifacts).await?;
+        Self::start(kind, artifacts, &spec).await
+    }
+
+    /// Brings up the cluster of that specification.
+    ///
+    /// # Errors
+    /// Where the runtime cannot; nothing is left then.
+    pub async fn start(
+        kind: RuntimeKind,
+        artifacts: &Artifacts,
+        spec: &ClusterSpec,
+    ) -> anyhow::Result<Self> {
+        let runtime = runtime::up(kind, spec, artifacts).await?;
         match Self::around(runtime.clone()) {
             Ok(site) => Ok(site),
             Err(error) => {
@@ -140,11 +153,18 @@ impl Site {
     /// # Errors
     /// Where the topic cannot be created, or has no leaders in time.
     pub async fn create_topic(&self, name: &str, args: &RunArgs) -> anyhow::Result<i32> {
+        // Of somebody else's cluster we know only now how many brokers there are.
+        let brokers = i16::try_from(self.brokers.ids().len()).unwrap_or(i16::MAX);
+        let factor = match args.replication_factor {
+            Some(asked) => asked,
+            None => args.replication_factor().min(brokers),
+        };
+        let min = args.min_insync_replicas().min(i32::from(factor));
         let topic = CreateTopic {
             name,
             partitions: args.partitions(),
-            replication_factor: args.replication_factor(),
-            min_insync_replicas: Some(args.min_insync_replicas),
+            replication_factor: factor,
+            min_insync_replicas: Some(min),
         };
         let auto_create = match self.brokers.create_topic(&topic, WITHIN * 5).await {
             Ok(()) => false,
@@ -168,6 +188,23 @@ impl Site {
             }
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    /// Starts whichever brokers are stopped, and leaves the cluster to the user.
+    ///
+    /// # Errors
+    /// Where a broker does not come up, or the mark that keeps it cannot be written.
+    pub async fn keep(&self) -> anyhow::Result<()> {
+        let Some(runtime) = &self.runtime else {
+            return Ok(());
+        };
+        runtime.keep()?;
+        for node in runtime.nodes() {
+            if matches!(runtime.state(node).await?, NodeState::Stopped { .. }) {
+                runtime.start(node).await?;
+            }
+        }
+        self.ready().await
     }
 
     /// Takes the cluster down, if it is ours.
@@ -210,7 +247,7 @@ fn broker_args(args: &RunArgs, seed: u64) -> Vec<String> {
         ("--durability", durability.to_owned()),
         (
             "--min-insync-replicas",
-            args.min_insync_replicas.to_string(),
+            args.min_insync_replicas().to_string(),
         ),
         ("--replica-lag-time-max-ms", LAG_MAX_MS.to_string()),
         ("--seed", seed.to_string()),

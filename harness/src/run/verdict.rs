@@ -73,7 +73,7 @@ pub fn conclude(
     folder.write_json("verdict.json", &stored)?;
     if let Err(error) = checker::report::render(folder.path()) {
         // The verdict stands without its picture.
-        eprintln!("the report could not be rendered: {error}");
+        say!("the report could not be rendered: {error}");
     }
     let report = folder.shown("report.html");
     if args.json {
@@ -81,11 +81,11 @@ pub fn conclude(
         object["replay"] = json!(replay);
         object["report"] = json!(report);
         object["folder"] = json!(folder.path());
-        println!("{object}");
+        tell!("{object}");
     } else {
-        println!("{}", verdict.sentence);
-        println!("replay: {replay}");
-        println!("report: {report}");
+        tell!("{}", verdict.sentence);
+        tell!("replay: {replay}");
+        tell!("report: {report}");
     }
     Ok(exit_of(verdict.verdict))
 }

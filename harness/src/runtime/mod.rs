@@ -147,6 +147,9 @@ pub trait Runtime: Cluster {
     /// SIGKILL to every broker at once, then starts them all. Returns when the processes exist.
     async fn restart_all(&self) -> Result<(), ClusterError>;
 
+    /// From now on the cluster outlives this process: only `harness heal` removes it.
+    fn keep(&self) -> Result<(), RuntimeError>;
+
     /// Removes everything that this runtime made: processes, containers, networks, volumes,
     /// namespaces, data. Can be called again; an error says what is left.
     async fn down(&self) -> Result<(), RuntimeError>;
@@ -156,7 +159,7 @@ pub trait Runtime: Cluster {
 /// is those namespaces.
 pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
     if namespaces::inside() {
-        let why = "inside namespaces already".to_owned();
+        let why = namespaces::why();
         let kind = RuntimeKind::Namespaces;
         return Ok(Selected { kind, why });
     }
@@ -193,11 +196,13 @@ pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
 /// Call it after [`crate::artifacts::build`] (inside there is no network to the outside) and
 /// before anything is opened that should not be opened twice. The process keeps its id, its
 /// terminal and its exit code.
-pub fn enter(kind: RuntimeKind, artifacts: &Artifacts) -> Result<(), RuntimeError> {
-    match kind {
+pub fn enter(selected: &Selected, artifacts: &Artifacts) -> Result<(), RuntimeError> {
+    match selected.kind {
         RuntimeKind::Docker => Ok(()),
         RuntimeKind::Namespaces if namespaces::inside() => Ok(()),
-        RuntimeKind::Namespaces => namespaces::enter(artifacts).map(|never| match never {}),
+        RuntimeKind::Namespaces => {
+            namespaces::enter(artifacts, &selected.why).map(|never| match never {})
+        }
     }
 }
 
@@ -236,14 +241,16 @@ pub struct Healed {
 ///
 /// Processes and namespaces of the `namespaces` runtime need no healing: the kernel ended them
 /// with their harness. Their data is removed here.
-pub async fn heal(journal_dir: &Path) -> Result<Healed, RuntimeError> {
+///
+/// Clusters that were to be kept (`--keep`) go only where `kept` says so.
+pub async fn heal(journal_dir: &Path, kept: bool) -> Result<Healed, RuntimeError> {
     let mut healed = Healed::default();
     let reading = format!("reading the journals in {}", journal_dir.display());
     let found = journal::find(journal_dir).map_err(RuntimeError::at(reading))?;
     // Held until everything is gone: two cleaners do not meet.
     let dead: Vec<journal::Found> = found.into_iter().filter(|f| !f.alive()).collect();
     if !namespaces::inside() {
-        docker::heal(&dead, &mut healed).await?;
+        docker::heal(&dead, kept, &mut healed).await?;
     }
     for journal in dead {
         let path = journal.path.clone();

@@ -212,7 +212,7 @@ pub async fn two_clusters(kind: RuntimeKind) {
     assert_ne!(ip(&first), ip(&second));
     // A cleaner leaves both alone: their harness is this process.
     let journals = first.dir.join("journal");
-    let healed = harness::runtime::heal(&journals).await.unwrap();
+    let healed = harness::runtime::heal(&journals, false).await.unwrap();
     assert!(
         healed
             .alive

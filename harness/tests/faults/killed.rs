@@ -107,12 +107,12 @@ pub fn in_docker(test: &str) {
         );
         victim.kill().unwrap();
         victim.wait().unwrap();
-        let healed = stage::block_on(runtime::heal(&dir.join("journal"))).unwrap();
+        let healed = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
         // Three holders, three brokers, three volumes, a network, and the journal.
         let mine = healed.removed.iter().filter(|line| line.contains(&run));
         assert_eq!(mine.count(), 11, "{fault}: {healed:?}");
         assert_eq!(left_in_docker(&run), Vec::<String>::new(), "{fault}");
-        let again = stage::block_on(runtime::heal(&dir.join("journal"))).unwrap();
+        let again = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
         assert!(
             again.removed.iter().all(|line| !line.contains(&run)),
             "{again:?}"
@@ -185,7 +185,7 @@ pub fn in_namespaces(test: &str) {
         let left: Vec<&u64> = all.intersection(&ours).collect();
         assert_eq!(left, Vec::<&u64>::new(), "{fault}: network namespaces");
         assert!(dir.join("data").exists());
-        let healed = stage::block_on(runtime::heal(&dir.join("journal"))).unwrap();
+        let healed = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
         assert!(
             healed.removed.iter().any(|line| line.starts_with("run ")),
             "{healed:?}"

@@ -191,7 +191,7 @@ fn bar(chart: &mut Chart<'_>, fault: &Fault, top: f64, end: i64) {
     let candidates = [
         format!("{number} {whom} → {}", fault.targets),
         format!("{number} {whom}"),
-        format!("{number} {}", fault.targets),
+        format!("{number} → {}", fault.targets),
         number,
     ];
     let skip = usize::from(fault.role.is_none() || fault.targets.is_empty());

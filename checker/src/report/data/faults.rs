@@ -182,7 +182,12 @@ pub fn people(json: &Json) -> String {
         Json::Null => String::new(),
         Json::String(text) => text.clone(),
         Json::Array(all) => {
-            let all: Vec<String> = all.iter().map(people).collect();
+            // A list of numbers is one of nodes.
+            let one = |one: &Json| match one.is_u64() {
+                true => format!("n{one}"),
+                false => people(one),
+            };
+            let all: Vec<String> = all.iter().map(one).collect();
             all.join(", ")
         }
         Json::Object(all) => {

@@ -249,12 +249,10 @@ fn amounts(facts: &Facts<'_>) -> Amounts {
         let ops = history.ops().iter();
         ops.filter(|op| op.function == wanted).count() as u64
     };
-    let mut passes: Vec<_> = history.drains.iter().map(|drain| drain.op).collect();
-    passes.dedup();
     Amounts {
         acknowledged: facts.unseen.acknowledged_in_all(),
         delivered,
-        passes: passes.len() as u64,
+        passes: facts.passes(),
         audits: history.audits.len() as u64,
         answers: history.samples.len() as u64,
         transactions: of(Function::Txn),

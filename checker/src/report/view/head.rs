@@ -141,7 +141,7 @@ fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
             alarm: long,
         },
         Tile {
-            value: count(facts.leaders.changes_in_all()),
+            value: count(facts.leader_changes()),
             label: "leader changes",
             detail: leaders_known_of(facts),
             alarm: false,
@@ -175,8 +175,7 @@ fn leaders_known_of(facts: &Facts<'_>) -> String {
 }
 
 fn passes(facts: &Facts<'_>) -> String {
-    let passes: BTreeSet<_> = facts.history.drains.iter().map(|drain| drain.op).collect();
-    match passes.len() as u64 {
+    match facts.passes() {
         0 => "no complete pass".to_owned(),
         n => plural(n, "complete pass", "complete passes"),
     }

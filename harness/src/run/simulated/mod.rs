@@ -53,10 +53,10 @@ pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
             break;
         }
         if tally.run.is_multiple_of(50) {
-            eprintln!("{}", tally.sentence(began.elapsed()));
+            say!("{}", tally.sentence(began.elapsed()));
         }
     }
-    println!("{}", tally.sentence(began.elapsed()));
+    tell!("{}", tally.sentence(began.elapsed()));
     Ok(match tally.worst {
         Some(worst) => verdict::exit_of(worst),
         None => Exit::Valid,
@@ -110,23 +110,23 @@ fn store(
     let summary = json!({
         "command": replay_command(args, seed),
         "seed": seed,
-        "config": super::config::config(args, seed, None),
+        "config": super::config::config(args, seed, None, schedule.faults.len()),
     });
     folder.write_json("run.json", &summary)?;
     if let Err(error) = checker::report::render(folder.path()) {
         // The verdict stands without its picture.
-        eprintln!("the report could not be rendered: {error}");
+        say!("the report could not be rendered: {error}");
     }
     Ok(folder)
 }
 
 fn tell(args: &RunArgs, seed: u64, simulated: &Simulated, verdict: &Verdict, folder: &Folder) {
-    println!("seed {seed}: {}", verdict.sentence);
+    tell!("seed {seed}: {}", verdict.sentence);
     for line in simulated.panics.iter().chain(&simulated.broken) {
-        println!("  {line}");
+        tell!("  {line}");
     }
-    println!("replay: {}", replay_command(args, seed));
-    println!("report: {}", folder.shown("report.html"));
+    tell!("replay: {}", replay_command(args, seed));
+    tell!("report: {}", folder.shown("report.html"));
 }
 
 impl Tally {

@@ -92,7 +92,7 @@ pub fn simulate(args: &RunArgs, seed: u64, schedule: Schedule) -> std::io::Resul
     runtime.block_on(async {
         let cluster = SimCluster::new(&world, rng.random(), &clocks, &common(args));
         let (recorder, memory) = history::in_memory();
-        let mut config = config(args, seed, None);
+        let mut config = config(args, seed, None, schedule.faults.len());
         config["runtime"] = json!("sim");
         config["clock-rates"] = json!(clocks);
         config["links"] = json!({"latency-us": links.latency.1.as_micros() as u64,
@@ -152,7 +152,7 @@ fn common(args: &RunArgs) -> BrokerConfig {
             DurabilityName::Fsync => Durability::Fsync,
             DurabilityName::Replicated => Durability::Replicated,
         },
-        min_insync_replicas: args.min_insync_replicas,
+        min_insync_replicas: args.min_insync_replicas(),
         bugs: args
             .seeded_bug
             .map_or(BugSet::NONE, |bug| BugSet::NONE.with(bug)),

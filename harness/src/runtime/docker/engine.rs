@@ -2,6 +2,8 @@
 //! ours is found again.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,9 +28,7 @@ pub async fn connect() -> Result<Docker, String> {
     let place = place();
     let help = |error: Error| {
         let text = error.to_string();
-        let advice = if text.contains("ermission denied") {
-            "; may this user use Docker? (sudo usermod -aG docker $USER, then log in again)"
-        } else if place.starts_with("unix://") {
+        let advice = if place.starts_with("unix://") {
             "; is the engine installed and running? (Debian: sudo apt install docker.io)"
         } else {
             "; only unix:// is spoken here"
@@ -41,6 +41,15 @@ pub async fn connect() -> Result<Docker, String> {
         return Err(format!(
             "there is no engine at {path}; install and start one (Debian: sudo apt install \
              docker.io), or set DOCKER_HOST"
+        ));
+    }
+    if let Some(path) = place.strip_prefix("unix://")
+        && let Err(error) = UnixStream::connect(path)
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        return Err(format!(
+            "this user may not use the engine at {place} (sudo usermod -aG docker $USER, then log \
+             in again)"
         ));
     }
     let docker = Docker::connect_with_defaults().map_err(help)?;

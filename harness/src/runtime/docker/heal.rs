@@ -1,7 +1,7 @@
 //! Removing what runs left: everything with our label whose run is not alive.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use bollard::query_parameters::{
@@ -24,17 +24,37 @@ struct Left {
 
 /// Removes what runs left that are dead: those of `dead` (journals that this process has locked),
 /// and those whose journal nobody holds. Without an engine there is nothing to heal.
-pub async fn heal(dead: &[Found], healed: &mut Healed) -> Result<(), RuntimeError> {
+///
+/// Clusters that were to be kept stay, unless `kept` asks for them.
+pub async fn heal(dead: &[Found], kept: bool, healed: &mut Healed) -> Result<(), RuntimeError> {
     let Ok(docker) = engine::connect().await else {
         return Ok(());
     };
     for (run, left) in list(&docker, None).await? {
+        let mark = kept_mark(Path::new(
+            left.labels.get(engine::JOURNAL).map_or("", String::as_str),
+        ));
         match alive(&left.labels, dead) {
+            None if mark.exists() && !kept => {
+                let why = "it was to be kept (`harness heal` removes it)";
+                healed.alive.push(format!("run {run}: {why}"));
+            }
             Some(why) => healed.alive.push(format!("run {run}: {why}")),
-            None => healed.removed.extend(remove_all(&docker, &left).await?),
+            None => {
+                healed.removed.extend(remove_all(&docker, &left).await?);
+                if mark.exists() {
+                    let removing = format!("removing {}", mark.display());
+                    std::fs::remove_file(&mark).map_err(RuntimeError::at(removing))?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// The file beside a run's journal that says that its cluster is to be kept.
+pub fn kept_mark(journal: &Path) -> PathBuf {
+    journal.with_extension("kept")
 }
 
 /// Why a run is to be left alone, if it is.

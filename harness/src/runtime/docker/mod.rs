@@ -560,6 +560,12 @@ impl Runtime for Containers {
         Ok(())
     }
 
+    fn keep(&self) -> Result<(), RuntimeError> {
+        let mark = heal::kept_mark(&self.spec.journal);
+        let marking = format!("writing {}", mark.display());
+        std::fs::write(&mark, &self.spec.run_id).map_err(RuntimeError::at(marking))
+    }
+
     async fn down(&self) -> Result<(), RuntimeError> {
         heal::remove_run(&self.docker, &self.spec.run_id)
             .await

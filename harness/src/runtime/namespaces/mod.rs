@@ -38,6 +38,8 @@ use crate::artifacts::Artifacts;
 
 /// Set for the process inside.
 const INSIDE: &str = "HARNESS_INTERNAL_NAMESPACES";
+/// Why that is so, for the first lines of a run.
+const WHY: &str = "HARNESS_INTERNAL_WHY";
 /// Nobody else is in our network namespace: any network will do.
 const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 0);
 const BRIDGE: &str = "cluster";
@@ -113,11 +115,17 @@ fn remedy() -> String {
         .to_owned()
 }
 
+/// Why namespaces were chosen, as the program outside found.
+pub fn why() -> String {
+    std::env::var(WHY).unwrap_or_else(|_| "inside namespaces already".to_owned())
+}
+
 /// Becomes this very program again, inside.
-pub fn enter(artifacts: &Artifacts) -> Result<Infallible, RuntimeError> {
+pub fn enter(artifacts: &Artifacts, why: &str) -> Result<Infallible, RuntimeError> {
     let failed = |what: &str| RuntimeError::at::<io::Error>(what.to_owned());
     let program = std::env::current_exe().map_err(failed("finding this program"))?;
-    let error = reentry(artifacts, &program, std::env::args_os().skip(1)).exec();
+    let mut again = reentry(artifacts, &program, std::env::args_os().skip(1));
+    let error = again.env(WHY, why).exec();
     Err(failed("entering namespaces")(error))
 }
 
@@ -514,6 +522,13 @@ impl Runtime for Namespaces {
             self.start(node).await?;
         }
         Ok(())
+    }
+
+    fn keep(&self) -> Result<(), RuntimeError> {
+        Err(RuntimeError::Failed {
+            what: "keeping the cluster".to_owned(),
+            why: "namespaces end with the harness; Docker could".to_owned(),
+        })
     }
 
     async fn down(&self) -> Result<(), RuntimeError> {
