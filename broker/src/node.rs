@@ -43,6 +43,9 @@ const HAND_OVER: Duration = Duration::from_secs(3);
 const REPLICAS_STOP: Duration = Duration::from_secs(3);
 /// Connections that other brokers may have; they need one or two each.
 const REPLICATION_CONNECTIONS: usize = 256;
+/// Memory for their requests, apart from that of clients: followers ask for much, but in few
+/// bytes.
+const REPLICATION_REQUEST_BYTES: usize = 64 << 20;
 
 /// Why a broker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -167,21 +170,22 @@ impl Node {
         let stop_admin = watch::Sender::new(false);
         let mut sources = BTreeMap::new();
         let mut listeners = Vec::new();
+        let replication_budget = Budget::new(REPLICATION_REQUEST_BYTES);
         let doors = [
-            (ListenerKind::Client, sockets.client, config.max_connections),
+            (ListenerKind::Client, sockets.client, budget.clone()),
             (
                 ListenerKind::Replication,
                 sockets.replication,
-                REPLICATION_CONNECTIONS,
+                replication_budget,
             ),
         ];
-        for (kind, socket, max_connections) in doors {
+        for (kind, socket, budget) in doors {
             let counts = Arc::new(ListenerCounts::default());
             let requests = Arc::new(RequestMetrics::new(kind));
             let listener = Listener {
                 kind,
-                max_connections,
-                limits: limits(&config, &budget),
+                max_connections: max_connections(&config, kind),
+                limits: limits(&config, budget),
                 service: Arc::new(Dispatcher::new(context.clone(), kind, requests.clone())),
                 counts: counts.clone(),
             };
@@ -287,14 +291,21 @@ fn log_config(config: &BrokerConfig) -> LogConfig {
     }
 }
 
-fn limits(config: &BrokerConfig, budget: &Budget) -> Limits {
+fn max_connections(config: &BrokerConfig, kind: ListenerKind) -> usize {
+    match kind {
+        ListenerKind::Client => config.max_connections,
+        ListenerKind::Replication => REPLICATION_CONNECTIONS,
+    }
+}
+
+fn limits(config: &BrokerConfig, budget: Budget) -> Limits {
     Limits {
         max_frame_bytes: config.max_request_bytes,
         max_in_flight: config.max_in_flight_per_connection,
         first_request: FIRST_REQUEST.min(config.connections_max_idle),
         idle: config.connections_max_idle,
         write_stall: WRITE_STALL,
-        budget: budget.clone(),
+        budget,
         bugs: config.bugs,
     }
 }

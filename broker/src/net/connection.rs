@@ -17,25 +17,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
+pub use crate::net::budget::Budget;
+use crate::net::budget::Held;
 use crate::net::contain::{self, Contained};
 use crate::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::wire::frame::{self, FrameError};
 
 /// What is buffered of small requests, so that one system call brings many.
 const READ_BUFFER: usize = 16 << 10;
-/// Frames up to this size are not counted against the [`Budget`].
-const UNCOUNTED_FRAME: usize = 64 << 10;
-/// The unit in which the [`Budget`] counts.
-const BUDGET_UNIT: usize = 1 << 10;
 /// A frame may take this long, and ...
 const FRAME_PATIENCE: Duration = Duration::from_secs(10);
 /// ... in addition this many bytes a second have to come.
@@ -90,45 +88,6 @@ pub struct Limits {
     pub bugs: BugSet,
 }
 
-/// Memory for large requests, over all connections: who finds it used up waits, and reads no
-/// more from its socket. It is given back when the request has been answered, however it ends.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    units: Arc<Semaphore>,
-    total: u32,
-}
-
-impl Budget {
-    /// A budget of `bytes`.
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        let total = u32::try_from(bytes / BUDGET_UNIT)
-            .unwrap_or(u32::MAX)
-            .max(1);
-        Self {
-            units: Arc::new(Semaphore::new(total as usize)),
-            total,
-        }
-    }
-
-    /// Waits for room. A frame larger than the whole budget gets the whole budget.
-    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        if bytes <= UNCOUNTED_FRAME {
-            return None;
-        }
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX);
-        let units = units.min(self.total);
-        let permit = self.units.clone().acquire_many_owned(units).await;
-        Some(permit.expect("this semaphore is never closed"))
-    }
-
-    /// Bytes that are free.
-    #[must_use]
-    pub fn free_bytes(&self) -> usize {
-        self.units.available_permits() * BUDGET_UNIT
-    }
-}
-
 /// How a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum End {
@@ -145,6 +104,17 @@ pub enum End {
         length: usize,
         /// The deadline.
         patience: Duration,
+    },
+    /// A frame came so slowly that others, who waited for the memory it held, went first.
+    #[error(
+        "a request came too slowly while memory was short: {received} of {length} bytes are here; \
+         send smaller batches, or give more max-queued-request-bytes"
+    )]
+    Displaced {
+        /// Bytes that came.
+        received: usize,
+        /// Bytes announced.
+        length: usize,
     },
     /// The peer does not read.
     #[error("the peer read nothing for {0:?}")]
@@ -170,7 +140,8 @@ impl End {
         match self {
             End::Closed | End::Idle(_) | End::Write(_) => false,
             End::Frame(FrameError::Io(_)) => false,
-            End::Frame(_) | End::SlowFrame { .. } | End::WriteStall(_) => true,
+            End::Frame(_) | End::SlowFrame { .. } | End::Displaced { .. } => true,
+            End::WriteStall(_) => true,
             End::Refused(_) | End::Panic(_) => true,
         }
     }
@@ -182,7 +153,7 @@ struct Begun {
     number: u64,
     answer: PendingAnswer,
     /// Given back when the answer is written.
-    _memory: Option<OwnedSemaphorePermit>,
+    memory: Held,
 }
 
 /// Serves `stream` until either side ends it. `stop` turning true ends it after the requests that
@@ -255,7 +226,7 @@ async fn read_requests<S: Service>(
                 place.send(Begun {
                     number,
                     answer: service.call(frame),
-                    _memory: memory,
+                    memory,
                 });
                 number += 1;
             }
@@ -270,20 +241,59 @@ async fn next_frame(
     reader: &mut BufReader<OwnedReadHalf>,
     limits: &Limits,
     patience: Duration,
-) -> Result<Option<(Bytes, Option<OwnedSemaphorePermit>)>, End> {
+) -> Result<Option<(Bytes, Held)>, End> {
     let length = match timeout(patience, frame::read_length(reader, limits.max_frame_bytes)).await {
         Ok(Ok(Some(length))) => length,
         Ok(Ok(None)) => return Ok(None),
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Err(End::Idle(patience)),
     };
-    let memory = limits.budget.take(length).await;
+    let mut memory = limits.budget.open();
+    let frame = read_body(reader, length, &mut memory, &limits.budget).await?;
+    Ok(Some((frame, memory)))
+}
+
+/// Reads `length` bytes, taking memory for them as they come. Time spent waiting for memory is
+/// not the peer's.
+async fn read_body(
+    reader: &mut BufReader<OwnedReadHalf>,
+    length: usize,
+    memory: &mut Held,
+    budget: &Budget,
+) -> Result<Bytes, End> {
     let seconds = u64::try_from(length / FRAME_BYTES_PER_SECOND).unwrap_or(u64::MAX);
     let patience = FRAME_PATIENCE + Duration::from_secs(seconds);
-    match timeout(patience, frame::read_body(reader, length)).await {
-        Ok(frame) => Ok(Some((frame?, memory))),
-        Err(_) => Err(End::SlowFrame { length, patience }),
+    let scarcity = budget.scarcity();
+    let mut now = Instant::now();
+    let mut deadline = now + patience;
+    let mut period = (now + scarcity.period, 0);
+    let mut body = BytesMut::new();
+    while body.len() < length {
+        if body.len() == body.capacity() {
+            let capacity = frame::next_capacity(&body, length);
+            memory.grow(capacity).await;
+            body.reserve(capacity - body.len());
+            let waited = now.elapsed();
+            deadline += waited;
+            period.0 += waited;
+        }
+        let more = frame::read_more(reader, &mut body, length);
+        if let Ok(read) = timeout_at(deadline.min(period.0), more).await {
+            read?;
+        }
+        now = Instant::now();
+        if now >= deadline && body.len() < length {
+            return Err(End::SlowFrame { length, patience });
+        }
+        if now >= period.0 {
+            let received = body.len();
+            if received < length && memory.is_wanted() && received - period.1 < scarcity.bytes {
+                return Err(End::Displaced { received, length });
+            }
+            period = (now + scarcity.period, received);
+        }
     }
+    Ok(body.freeze())
 }
 
 /// Writes answers in the order of their requests until the reader has ended and all are written.
@@ -304,7 +314,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
         loop {
             let in_order = turn.next() == Some(next.number);
             uphold(Invariant::AnswersInOrder, limits.bugs, in_order);
-            memory.push(next._memory);
+            memory.push(next.memory);
             match answer {
                 Answer::Frame(parts) => pieces.extend(parts),
                 Answer::Silence => {}

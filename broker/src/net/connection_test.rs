@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::exec;
 use crate::invariants::tripped;
+use crate::net::budget::Scarcity;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -276,16 +277,97 @@ async fn memory_for_large_requests_is_given_back_however_they_end() {
     served.send(&large).await;
     served.echo.begun(3).await;
     assert_eq!(budget.free_bytes(), all - 3 * (300 << 10));
-    // The fourth does not fit until one of them is answered.
+    // Of those that do not fit one goes beyond; the next waits until that is answered.
+    served.send(&large).await;
+    served.echo.begun(4).await;
     large[0] = b'x';
     served.send(&large).await;
-    assert!(served.echo.release());
-    served.receive().await.unwrap();
-    served.echo.begun(4).await;
+    for _ in 0..4 {
+        until(|| served.echo.release()).await;
+        served.receive().await.unwrap();
+    }
+    served.echo.begun(5).await;
     drop(served.client);
     while served.echo.release() {}
     timeout(PATIENCE, served.end).await.unwrap().unwrap();
     assert_eq!(budget.free_bytes(), all);
+}
+
+/// Several connections to one service.
+async fn neighbours<const N: usize>(limits: &Limits) -> [Served; N] {
+    let mut all = Vec::new();
+    for _ in 0..N {
+        all.push(served(limits.clone()).await);
+    }
+    all.try_into().unwrap_or_else(|_| unreachable!("N of them"))
+}
+
+#[tokio::test]
+async fn announced_bytes_take_no_memory_from_others() {
+    let limits = limits();
+    let all = limits.budget.free_bytes();
+    let [mut one, mut two, mut three, mut good] = neighbours(&limits).await;
+    let announced = frame::length_field(1 << 20);
+    for liar in [&mut one, &mut two, &mut three] {
+        liar.client.write_all(&announced).await.unwrap();
+        liar.client.write_all(&[b'x'; 1000]).await.unwrap();
+    }
+    for _ in 0..10 {
+        good.send(&vec![b'x'; 600 << 10]).await;
+        good.receive().await.unwrap();
+    }
+    until(|| limits.budget.free_bytes() == all).await;
+}
+
+#[tokio::test]
+async fn halves_of_requests_that_fill_the_memory_do_not_wait_for_one_another() {
+    let limits = limits();
+    let mut all: [Served; 4] = neighbours(&limits).await;
+    let whole = vec![b'x'; 900 << 10];
+    let (first, second) = whole.split_at(500 << 10);
+    for one in &mut all {
+        let length = frame::length_field(whole.len());
+        one.client.write_all(&length).await.unwrap();
+        one.client.write_all(first).await.unwrap();
+    }
+    for one in &mut all {
+        one.client.write_all(second).await.unwrap();
+    }
+    for one in &mut all {
+        assert_eq!(one.receive().await.unwrap().len(), whole.len());
+    }
+}
+
+#[tokio::test]
+async fn who_holds_memory_that_others_wait_for_has_to_send() {
+    let scarcity = Scarcity {
+        period: Duration::from_millis(20),
+        bytes: 1 << 10,
+    };
+    let limits = Limits {
+        budget: Budget::with_scarcity(1 << 20, scarcity),
+        ..limits()
+    };
+    let [mut one, mut two, mut good] = neighbours(&limits).await;
+    for stuck in [&mut one, &mut two] {
+        let length = frame::length_field(1 << 20);
+        stuck.client.write_all(&length).await.unwrap();
+        stuck
+            .client
+            .write_all(&vec![b'x'; 600 << 10])
+            .await
+            .unwrap();
+    }
+    until(|| limits.budget.free_bytes() == 0 && limits.budget.is_exceeded()).await;
+    // Both are in the way of a third, and of nobody before that.
+    assert!(!one.end.is_finished() && !two.end.is_finished());
+    good.send(&vec![b'x'; 900 << 10]).await;
+    good.receive().await.unwrap();
+    let ends = timeout(PATIENCE, async {
+        tokio::select! { biased; end = one.end => end, end = two.end => end }
+    });
+    let end = ends.await.unwrap().unwrap();
+    assert!(matches!(end, End::Displaced { .. }), "{end}");
 }
 
 proptest! {

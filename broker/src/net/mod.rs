@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::meta::image::Endpoint;
 
+pub mod budget;
 pub mod client;
 pub mod connection;
 pub mod contain;

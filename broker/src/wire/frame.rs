@@ -92,19 +92,41 @@ pub async fn read_body<R>(reader: &mut R, length: usize) -> Result<Bytes, FrameE
 where
     R: AsyncRead + Unpin,
 {
-    let mut body = BytesMut::with_capacity(length.min(FIRST_ALLOCATION));
+    let mut body = BytesMut::new();
     while body.len() < length {
         if body.len() == body.capacity() {
-            let next = length.min(body.capacity() * 2);
-            body.reserve(next - body.len());
+            body.reserve(next_capacity(&body, length) - body.len());
         }
-        let missing = (length - body.len()) as u64;
-        if reader.take(missing).read_buf(&mut body).await? == 0 {
-            let received = body.len();
-            return Err(FrameError::Truncated { received, length });
-        }
+        read_more(reader, &mut body, length).await?;
     }
     Ok(body.freeze())
+}
+
+/// What a full `body` may grow to: no more than twice what has arrived.
+#[must_use]
+pub fn next_capacity(body: &BytesMut, length: usize) -> usize {
+    length.min((body.capacity() * 2).max(FIRST_ALLOCATION))
+}
+
+/// Reads once into what is free of `body`, which has room, up to `length` bytes in all.
+/// Cancel-safe.
+///
+/// # Errors
+/// See [`FrameError`].
+pub async fn read_more<R>(
+    reader: &mut R,
+    body: &mut BytesMut,
+    length: usize,
+) -> Result<(), FrameError>
+where
+    R: AsyncRead + Unpin,
+{
+    let missing = (length - body.len()) as u64;
+    if reader.take(missing).read_buf(body).await? == 0 {
+        let received = body.len();
+        return Err(FrameError::Truncated { received, length });
+    }
+    Ok(())
 }
 
 /// Prepends the length field to a frame that is about to be written: `length` bytes follow.
