@@ -77,6 +77,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: FetchRequest) -> Pendin
         max_bytes: usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(MAX_BYTES),
+        budget: ctx.answers.clone(),
     };
     let ctx = Arc::clone(ctx);
     Box::pin(async move {

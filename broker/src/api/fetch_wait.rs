@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::log::{EpochEnd, ReadError};
+use crate::net::budget::AnswerBudget;
 use crate::replica::partition::Partition;
 use crate::replica::view::{Isolation, PartitionView};
 use crate::replica::waiters::Seen;
@@ -87,6 +88,8 @@ pub(super) struct Limits {
     pub deadline: Instant,
     /// Bytes of all partitions at most, but for the first batch.
     pub max_bytes: usize,
+    /// Where the memory for them comes from.
+    pub budget: AnswerBudget,
 }
 
 /// Whether an ask can be served from a view.
@@ -179,7 +182,7 @@ pub(super) async fn answers(asks: &[Ask], limits: &Limits) -> Vec<Answer> {
     loop {
         let seen = views(asks);
         match survey(asks, &seen, limits.min_bytes) {
-            Survey::Enough => return collect(asks, &seen, limits.max_bytes),
+            Survey::Enough => return collect(asks, &seen, limits),
             Survey::Watermark if !lingering => {
                 lingering = true;
                 deadline = deadline.min(Instant::now() + HW_LINGER);
@@ -187,7 +190,7 @@ pub(super) async fn answers(asks: &[Ask], limits: &Limits) -> Vec<Answer> {
             Survey::Watermark | Survey::Wait => {}
         }
         if Instant::now() >= deadline {
-            return collect(asks, &seen, limits.max_bytes);
+            return collect(asks, &seen, limits);
         }
         // What was registered in an earlier round dies with its `wake`.
         let wake = Arc::new(Notify::new());
@@ -211,10 +214,11 @@ fn register(asks: &[Ask], seen: &[Arc<PartitionView>], wake: &Arc<Notify>) -> bo
     news
 }
 
-/// Reads from the views in turn until the bytes are used up. The first batch of the first
+/// Reads from the views in turn until the bytes, or the memory, are used up. The first batch of the first
 /// partition that has any comes even if it is larger than the limits.
-fn collect(asks: &[Ask], views: &[Arc<PartitionView>], max_bytes: usize) -> Vec<Answer> {
-    let mut left = max_bytes;
+fn collect(asks: &[Ask], views: &[Arc<PartitionView>], limits: &Limits) -> Vec<Answer> {
+    let mut room = limits.budget.reserve(limits.max_bytes);
+    let mut left = limits.max_bytes.min(room.bytes());
     let mut first = true;
     let read = |(ask, view): (&Ask, &Arc<PartitionView>)| {
         if let Err(answer) = judge(ask, view) {
@@ -229,7 +233,7 @@ fn collect(asks: &[Ask], views: &[Arc<PartitionView>], max_bytes: usize) -> Vec<
             Ok(records) => {
                 left = left.saturating_sub(records.size);
                 first &= records.size == 0;
-                let records = records.into_bytes();
+                let records = room.fill(records.into_bytes());
                 Answer { records, ..answer }
             }
             Err(error) => Answer {

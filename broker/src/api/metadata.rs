@@ -21,7 +21,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::api::create_topics;
-use crate::api::{Context, Pending, encode, live_controller, ready};
+use crate::api::{Context, Pending, encode, in_turn, live_controller};
 use crate::meta::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::types::{BrokerId, TopicId};
 
@@ -53,7 +53,8 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: MetadataRequest) -> Pen
         _ => Vec::new(),
     };
     if missing.is_empty() {
-        return ready(encode(&current(ctx, version, wanted), version));
+        let ctx = ctx.clone();
+        return in_turn(move || encode(&current(&ctx, version, wanted), version));
     }
     let ctx = ctx.clone();
     Box::pin(async move {

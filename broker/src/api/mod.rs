@@ -36,8 +36,12 @@ use crate::api::body::Body;
 use crate::config::BrokerConfig;
 use crate::meta::handle::MetadataHandle;
 use crate::meta::image::MetadataImage;
+use crate::net::budget::AnswerBudget;
 use crate::producer::ids::ProducerIds;
 use crate::replica::manager::ReplicaManager;
+
+/// Records in unwritten answers, over all consumers, and again over all followers.
+const ANSWER_BYTES: usize = 256 << 20;
 
 /// What every handler sees.
 pub struct Context {
@@ -49,6 +53,11 @@ pub struct Context {
     pub replicas: Arc<ReplicaManager>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Memory for records that consumers are sent.
+    pub answers: AnswerBudget,
+    /// Memory for records that followers are sent: consumers that do not read are not in their
+    /// way.
+    pub replica_answers: AnswerBudget,
     /// Draws ids of topics. A lock: held for one draw, by CreateTopics only.
     random: Mutex<Option<ChaCha8Rng>>,
 }
@@ -67,6 +76,8 @@ impl Context {
             meta,
             replicas,
             producer_ids,
+            answers: AnswerBudget::new(ANSWER_BYTES),
+            replica_answers: AnswerBudget::new(ANSWER_BYTES),
             random: Mutex::new(None),
         }
     }
@@ -114,6 +125,13 @@ pub type Pending = Pin<Box<dyn Future<Output = Reply> + Send>>;
 #[must_use]
 pub fn ready(reply: Reply) -> Pending {
     Box::pin(std::future::ready(reply))
+}
+
+/// A request that is answered without waiting, by work that is done when its answer is next to be
+/// written: answers that nobody reads do not pile up.
+#[must_use]
+pub fn in_turn(work: impl FnOnce() -> Reply + Send + 'static) -> Pending {
+    Box::pin(async move { work() })
 }
 
 /// Encodes a response of `version`. A response that cannot be encoded is our bug, not the

@@ -53,6 +53,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: FetchRequest) -> Pendin
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         deadline: Instant::now() + wait,
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
+        budget: ctx.replica_answers.clone(),
     };
     let routing = ctx.replicas.routing();
     let mut parts = Vec::new();

@@ -1,4 +1,5 @@
-//! Memory for large requests, over all connections of a listener.
+//! Memory for large requests ([`Budget`]) and for records on their way out ([`AnswerBudget`]),
+//! over all connections of a listener.
 //!
 //! What a request takes grows with what has arrived of it: a length alone costs nothing. Who
 //! finds the budget used up waits, and reads no more from its socket. Two rules keep the waiting
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests up to this size are not counted.
@@ -158,6 +160,85 @@ impl Drop for Waiting {
     }
 }
 
+/// What the records in all answers may take together until they are written. Nobody waits for
+/// it: who reads records takes no more than there is room for.
+#[derive(Clone, Debug)]
+pub struct AnswerBudget {
+    units: Arc<Semaphore>,
+}
+
+impl AnswerBudget {
+    /// A budget of `bytes`.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            units: Arc::new(Semaphore::new(units)),
+        }
+    }
+
+    /// Bytes that are free.
+    #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.units.available_permits() * UNIT
+    }
+
+    /// Room for `bytes`, or for as much as there is.
+    #[must_use]
+    pub fn reserve(&self, bytes: usize) -> Room {
+        let mut wanted = bytes.div_ceil(UNIT);
+        loop {
+            wanted = wanted.min(self.units.available_permits());
+            let units = u32::try_from(wanted).unwrap_or(u32::MAX);
+            // Somebody may have been faster: then there is less.
+            match self.units.clone().try_acquire_many_owned(units) {
+                Ok(units) => return Room { units },
+                Err(_) => wanted /= 2,
+            }
+        }
+    }
+}
+
+/// Room for records in one answer; given back when it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    units: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// How much is left of it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.units.num_permits() * UNIT
+    }
+
+    /// The same bytes, with the room that they take: it is free again when the last handle on
+    /// them is dropped. Bytes beyond the room (the one batch that always comes) take what is left.
+    #[must_use]
+    pub fn fill(&mut self, bytes: Bytes) -> Bytes {
+        let units = bytes.len().div_ceil(UNIT).min(self.units.num_permits());
+        match self.units.split(units) {
+            Some(units) if units.num_permits() > 0 => Bytes::from_owner(Counted {
+                bytes,
+                _units: units,
+            }),
+            _ => bytes,
+        }
+    }
+}
+
+/// Bytes and the room that they take.
+struct Counted {
+    bytes: Bytes,
+    _units: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -207,5 +288,36 @@ mod tests {
         let mut held = budget.open();
         held.grow(10 * MIB).now_or_never().expect("the one beyond");
         held.grow(20 * MIB).now_or_never().expect("still the one");
+    }
+
+    #[test]
+    fn records_take_room_until_the_last_handle_on_them_is_gone() {
+        let budget = AnswerBudget::new(MIB);
+        let mut room = budget.reserve(600 << 10);
+        assert_eq!(room.bytes(), 600 << 10);
+        let records = room.fill(Bytes::from(vec![7; 100 << 10]));
+        drop(room);
+        assert_eq!(budget.free_bytes(), MIB - (100 << 10));
+        let part = records.slice(10..20);
+        assert_eq!(part, vec![7; 10]);
+        drop(records);
+        assert_eq!(budget.free_bytes(), MIB - (100 << 10));
+        drop(part);
+        assert_eq!(budget.free_bytes(), MIB);
+    }
+
+    #[test]
+    fn who_comes_when_there_is_little_room_gets_little_and_then_none() {
+        let budget = AnswerBudget::new(MIB);
+        let first = budget.reserve(MIB - UNIT);
+        let mut second = budget.reserve(MIB);
+        assert_eq!((first.bytes(), second.bytes()), (MIB - UNIT, UNIT));
+        let beyond = second.fill(Bytes::from(vec![7; 10 * UNIT]));
+        assert_eq!(second.bytes(), 0);
+        let mut third = budget.reserve(MIB);
+        assert_eq!(third.bytes(), 0);
+        assert_eq!(third.fill(beyond.clone()), beyond);
+        drop((first, second, third, beyond));
+        assert_eq!(budget.free_bytes(), MIB);
     }
 }

@@ -38,8 +38,11 @@ const READ_BUFFER: usize = 16 << 10;
 const FRAME_PATIENCE: Duration = Duration::from_secs(10);
 /// ... in addition this many bytes a second have to come.
 const FRAME_BYTES_PER_SECOND: usize = 1 << 20;
-/// Answers that are ready together are written together, up to this many pieces.
+/// Answers that are ready together are written together, up to this many pieces ...
 const PIECES_PER_WRITE: usize = 64;
+/// ... and this many bytes: beyond that the next answer is not begun before these are written,
+/// so that who does not read costs one answer and not all that it asked for.
+const BYTES_PER_WRITE: usize = 1 << 20;
 
 /// What serves requests.
 pub trait Service: Send + Sync + 'static {
@@ -323,18 +326,16 @@ async fn write_answers<W: AsyncWrite + Unpin>(
                     return Err(End::Refused(why));
                 }
             }
+            if is_much(&pieces) {
+                break;
+            }
             // What is ready goes with it; what is not is waited for after the write.
             match in_progress.try_recv() {
                 Err(_) => break,
                 Ok(begun) => next = begun,
             }
             answer = match poll_once(&mut next.answer).await {
-                Poll::Ready(answer) if pieces.len() < PIECES_PER_WRITE => answer,
-                Poll::Ready(answer) => {
-                    write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
-                    memory.clear();
-                    answer
-                }
+                Poll::Ready(answer) => answer,
                 Poll::Pending => {
                     write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
                     memory.clear();
@@ -382,6 +383,12 @@ async fn write_as_ready<W: AsyncWrite + Unpin>(
             Answer::Close(why) => return Err(End::Refused(why)),
         }
     }
+}
+
+/// Whether it is time to write.
+fn is_much(pieces: &VecDeque<Bytes>) -> bool {
+    let bytes = || pieces.iter().map(Bytes::len).sum::<usize>();
+    pieces.len() >= PIECES_PER_WRITE || bytes() >= BYTES_PER_WRITE
 }
 
 async fn poll_once(answer: &mut PendingAnswer) -> Poll<Answer> {

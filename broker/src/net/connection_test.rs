@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -368,6 +370,39 @@ async fn who_holds_memory_that_others_wait_for_has_to_send() {
     });
     let end = ends.await.unwrap().unwrap();
     assert!(matches!(end, End::Displaced { .. }), "{end}");
+}
+
+#[tokio::test]
+async fn an_answer_is_not_made_before_the_large_ones_ahead_are_written() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let limits = limits();
+    let (begun, in_progress) = mpsc::channel(8);
+    for number in 0..8 {
+        let made = made.clone();
+        let answer = async move {
+            made.fetch_add(1, Ordering::AcqRel);
+            Answer::Frame(vec![Bytes::from(vec![b'x'; BYTES_PER_WRITE])])
+        };
+        let begun = begun.try_send(Begun {
+            number,
+            answer: Box::pin(answer),
+            memory: limits.budget.open(),
+        });
+        assert!(begun.is_ok());
+    }
+    drop(begun);
+    let (write_half, mut read_half) = tokio::io::duplex(1 << 10);
+    let written = exec::spawn("writer", async move {
+        write_answers(write_half, in_progress, &limits).await
+    });
+    let mut answer = vec![0; BYTES_PER_WRITE];
+    for number in 1..=8 {
+        // Some of it is here, so the writer is at work on this one; it has begun no other.
+        read_half.read_exact(&mut answer[..10]).await.unwrap();
+        assert_eq!(made.load(Ordering::Acquire), number);
+        read_half.read_exact(&mut answer[10..]).await.unwrap();
+    }
+    timeout(PATIENCE, written).await.unwrap().unwrap().unwrap();
 }
 
 proptest! {

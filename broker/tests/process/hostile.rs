@@ -129,10 +129,12 @@ fn who_does_not_read_answers_holds_up_nobody() {
     for _ in 0..20 {
         good.ask(&produce("t", &one_record(&vec![b'x'; 500_000])));
     }
-    let mut deaf = running.connect();
-    // 10 MB an answer, none of which is read.
-    for _ in 0..30 {
-        deaf.send(&fetch("t"));
+    let mut deaf: Vec<Raw> = (0..3).map(|_| running.connect()).collect();
+    // 10 MB an answer, none of which is read: 2 GB if all were made.
+    for _ in 0..64 {
+        for deaf in &mut deaf {
+            deaf.send(&fetch("t"));
+        }
     }
     for _ in 0..10 {
         let answer = good.ask(&fetch("t"));
