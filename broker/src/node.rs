@@ -37,6 +37,8 @@ use crate::wire::dispatch::Dispatcher;
 const FIRST_REQUEST: Duration = Duration::from_secs(60);
 /// For a peer that does not read its answers.
 const WRITE_STALL: Duration = Duration::from_secs(60);
+/// For answers to a peer that has ended its side of the connection.
+const AFTER_END: Duration = Duration::from_secs(5);
 /// For leaderships to move away.
 const HAND_OVER: Duration = Duration::from_secs(3);
 /// For replicas to give their logs back.
@@ -305,6 +307,7 @@ fn limits(config: &BrokerConfig, budget: Budget) -> Limits {
         first_request: FIRST_REQUEST.min(config.connections_max_idle),
         idle: config.connections_max_idle,
         write_stall: WRITE_STALL,
+        after_end: AFTER_END,
         budget,
         bugs: config.bugs,
     }

@@ -29,6 +29,9 @@ use crate::types::{LeaderEpoch, Offset};
 /// Bytes in one answer at most (`fetch.max.bytes` of a broker).
 const MAX_BYTES: usize = 55 << 20;
 
+/// No poll is longer than this, whatever is asked for.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// One partition of the request: what to ask, or why it cannot be asked.
 struct Part {
     topic: usize,
@@ -51,7 +54,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: FetchRequest) -> Pendin
         _ => Isolation::ReadCommitted,
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let mut deadline = Instant::now() + wait;
+    let mut deadline = Instant::now() + wait.min(WAIT_MAX);
     let routing = ctx.replicas.routing();
     let mut asks = Vec::new();
     let mut parts = Vec::new();

@@ -214,8 +214,8 @@ fn register(asks: &[Ask], seen: &[Arc<PartitionView>], wake: &Arc<Notify>) -> bo
     news
 }
 
-/// Reads from the views in turn until the bytes, or the memory, are used up. The first batch of the first
-/// partition that has any comes even if it is larger than the limits.
+/// Reads from the views in turn until the bytes, or the memory, are used up. The first batch of
+/// the first partition that has any comes even if it is larger than the limits.
 fn collect(asks: &[Ask], views: &[Arc<PartitionView>], limits: &Limits) -> Vec<Answer> {
     let mut room = limits.budget.reserve(limits.max_bytes);
     let mut left = limits.max_bytes.min(room.bytes());

@@ -30,6 +30,11 @@ use crate::replica::manager::{Found, Routing};
 use crate::replica::partition::{ProduceFailure, ProduceOutcome};
 use crate::types::Acks;
 
+/// For this broker's own log to hold what acks=0 and acks=1 ask for.
+const OWN_LOG_PATIENCE: Duration = Duration::from_secs(60);
+/// No client waits longer than this, whatever it asks for.
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
+
 /// One partition of the request, under way.
 struct Part {
     index: i32,
@@ -55,7 +60,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: ProduceRequest) -> Pend
         -1 => Acks::All,
         other => return refuse_all(version, &request, other),
     };
-    let deadline = Instant::now() + timeout(request.timeout_ms);
+    let deadline = Instant::now() + patience(acks, request.timeout_ms);
     let routing = ctx.replicas.routing();
     let max_bytes = ctx.config.max_message_bytes;
     let hand_over = |topic: TopicProduceData| {
@@ -69,7 +74,8 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: ProduceRequest) -> Pend
             Part { index, state }
         });
         let parts = parts.collect();
-        let name = topic.name;
+        // A copy: the name in the request would keep all of the request's memory.
+        let name = StrBytes::from_string(topic.name.to_string()).into();
         Topic { name, parts }
     };
     let topics: Vec<_> = request.topic_data.into_iter().map(hand_over).collect();
@@ -83,8 +89,16 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: ProduceRequest) -> Pend
     })
 }
 
-fn timeout(timeout_ms: i32) -> Duration {
-    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
+/// A request's timeout is for what its followers take: acks=all only. Nobody waits longer than
+/// a while, whatever it asks for.
+fn patience(acks: Acks, timeout_ms: i32) -> Duration {
+    match acks {
+        Acks::Zero | Acks::One => OWN_LOG_PATIENCE,
+        Acks::All => {
+            let asked = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+            asked.min(PATIENCE_MAX)
+        }
+    }
 }
 
 /// Hands one batch to its partition.

@@ -16,7 +16,7 @@ use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResp
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::api::fetch::{partition_data, refuse};
+use crate::api::fetch::{WAIT_MAX, partition_data, refuse};
 use crate::api::fetch_wait::{self, Answer, Ask, Asker, Limits};
 use crate::api::{Context, Pending, encode_sharing};
 use crate::replica::leader::{FetchOutcome, FetchRefusal, FollowerFetch};
@@ -51,7 +51,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: FetchRequest) -> Pendin
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-        deadline: Instant::now() + wait,
+        deadline: Instant::now() + wait.min(WAIT_MAX),
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
         budget: ctx.replica_answers.clone(),
     };

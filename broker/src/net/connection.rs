@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -51,6 +51,13 @@ pub trait Service: Send + Sync + 'static {
     fn admit(&self, frame: &Bytes) -> impl Future<Output = ()> + Send {
         let _ = frame;
         std::future::ready(())
+    }
+
+    /// Whether the bytes of the request in `frame` are needed until it is answered. If not, its
+    /// memory is free for others as soon as it was begun.
+    fn keeps(&self, frame: &Bytes) -> bool {
+        let _ = frame;
+        true
     }
 
     /// Begins the request in `frame` (without its length field): what matters in order is done
@@ -85,6 +92,9 @@ pub struct Limits {
     pub idle: Duration,
     /// For which a peer may not read its answers.
     pub write_stall: Duration,
+    /// For answers that are not ready when the peer has ended its side: it may have gone
+    /// altogether, which nothing tells before something is written.
+    pub after_end: Duration,
     /// Shared by all connections.
     pub budget: Budget,
     /// Rules that are switched off.
@@ -156,7 +166,7 @@ struct Begun {
     number: u64,
     answer: PendingAnswer,
     /// Given back when the answer is written.
-    memory: Held,
+    memory: Option<Held>,
 }
 
 /// Serves `stream` until either side ends it. `stop` turning true ends it after the requests that
@@ -184,12 +194,19 @@ async fn both_ways<S: Service>(
 ) -> End {
     let (begun, in_progress) = mpsc::channel(limits.max_in_flight);
     let mut reader = pin!(read_requests(read_half, begun, service, limits, stop));
-    let mut writer = pin!(write_answers(write_half, in_progress, limits));
+    let read_ended = watch::Sender::new(None);
+    let mut writer = pin!(write_answers(
+        write_half,
+        in_progress,
+        limits,
+        read_ended.subscribe()
+    ));
     let mut why_read_ended = None;
     loop {
         tokio::select! {
             biased;
-            // Ends when everything begun was answered, or at once when it cannot go on.
+            // Ends when everything begun was answered or given up, or at once when it cannot go
+            // on.
             written = &mut writer => {
                 return match (written, why_read_ended) {
                     (Ok(()), Some(end)) => end,
@@ -197,12 +214,16 @@ async fn both_ways<S: Service>(
                     (Err(end), _) => end,
                 };
             }
-            end = &mut reader, if why_read_ended.is_none() => why_read_ended = Some(end),
+            end = &mut reader, if why_read_ended.is_none() => {
+                why_read_ended = Some(end);
+                read_ended.send_replace(Some(Instant::now()));
+            }
         }
     }
 }
 
-/// Reads until there is no more to read. What was begun is answered nevertheless.
+/// Reads until there is no more to read. What was begun is answered nevertheless, within
+/// [`Limits::after_end`].
 async fn read_requests<S: Service>(
     read_half: OwnedReadHalf,
     begun: mpsc::Sender<Begun>,
@@ -226,6 +247,7 @@ async fn read_requests<S: Service>(
         match frame {
             Ok(Some((frame, memory))) => {
                 service.admit(&frame).await;
+                let memory = service.keeps(&frame).then_some(memory);
                 place.send(Begun {
                     number,
                     answer: service.call(frame),
@@ -299,11 +321,13 @@ async fn read_body(
     Ok(body.freeze())
 }
 
-/// Writes answers in the order of their requests until the reader has ended and all are written.
+/// Writes answers in the order of their requests until the reader has ended and all are written
+/// or given up.
 async fn write_answers<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut in_progress: mpsc::Receiver<Begun>,
     limits: &Limits,
+    mut read_ended: ReadEnded,
 ) -> Result<(), End> {
     if limits.bugs.has(SeededBug::ResponseOutOfOrder) {
         return write_as_ready(writer, in_progress, limits).await;
@@ -313,7 +337,9 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     let mut memory = Vec::new();
     let mut turn = 0..;
     while let Some(mut next) = in_progress.recv().await {
-        let mut answer = next.answer.as_mut().await;
+        let Some(mut answer) = wait_for(&mut next.answer, limits, &mut read_ended).await else {
+            return Ok(());
+        };
         loop {
             let in_order = turn.next() == Some(next.number);
             uphold(Invariant::AnswersInOrder, limits.bugs, in_order);
@@ -339,7 +365,10 @@ async fn write_answers<W: AsyncWrite + Unpin>(
                 Poll::Pending => {
                     write_pieces(&mut writer, &mut pieces, limits.write_stall).await?;
                     memory.clear();
-                    next.answer.as_mut().await
+                    match wait_for(&mut next.answer, limits, &mut read_ended).await {
+                        Some(answer) => answer,
+                        None => return Ok(()),
+                    }
                 }
             };
         }
@@ -382,6 +411,33 @@ async fn write_as_ready<W: AsyncWrite + Unpin>(
             Answer::Silence => {}
             Answer::Close(why) => return Err(End::Refused(why)),
         }
+    }
+}
+
+/// When the read half ended, once it has.
+type ReadEnded = watch::Receiver<Option<Instant>>;
+
+/// The answer, unless it takes too long and nobody may be there to read it.
+async fn wait_for(
+    answer: &mut PendingAnswer,
+    limits: &Limits,
+    read_ended: &mut ReadEnded,
+) -> Option<Answer> {
+    let given_up = async {
+        let ended = match read_ended.wait_for(Option::is_some).await {
+            Ok(ended) => *ended,
+            // Only when this connection is dropped as a whole.
+            Err(_) => None,
+        };
+        match ended {
+            Some(at) => tokio::time::sleep_until(at + limits.after_end).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = answer.as_mut() => Some(answer),
+        () = given_up => None,
     }
 }
 

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers a request with its own bytes, framed; the first byte says how:
 /// `w`: when the test releases it, `p`: panics at once, `P`: panics later, `c`: closes,
-/// `s`: in silence, anything else: at once.
+/// `s`: in silence, `k`: as `w`, without keeping the request, anything else: at once.
 #[derive(Default)]
 struct Echo {
     begun: Mutex<Vec<Bytes>>,
@@ -23,6 +23,10 @@ struct Echo {
 }
 
 impl Service for Echo {
+    fn keeps(&self, frame: &Bytes) -> bool {
+        !frame.starts_with(b"k")
+    }
+
     fn call(&self, frame: Bytes) -> PendingAnswer {
         self.begun.lock().unwrap().push(frame.clone());
         let echoed = vec![
@@ -30,7 +34,7 @@ impl Service for Echo {
             frame.clone(),
         ];
         match frame.first() {
-            Some(b'w') => {
+            Some(b'w' | b'k') => {
                 let (release, released) = oneshot::channel();
                 self.waiting.lock().unwrap().push_back(release);
                 Box::pin(async move {
@@ -77,6 +81,7 @@ fn limits() -> Limits {
         first_request: PATIENCE,
         idle: PATIENCE,
         write_stall: PATIENCE,
+        after_end: PATIENCE,
         budget: Budget::new(1 << 20),
         bugs: BugSet::NONE,
     }
@@ -373,6 +378,36 @@ async fn who_holds_memory_that_others_wait_for_has_to_send() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_handed_over_gives_its_memory_back_before_its_answer() {
+    let limits = limits();
+    let all = limits.budget.free_bytes();
+    let mut served = served(limits.clone()).await;
+    served.send(&vec![b'k'; 700 << 10]).await;
+    served.echo.begun(1).await;
+    until(|| limits.budget.free_bytes() == all).await;
+    assert!(served.echo.release());
+    served.receive().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_whose_peer_is_gone_does_not_wait_for_its_answers() {
+    let limits = Limits {
+        after_end: Duration::from_millis(20),
+        ..limits()
+    };
+    let all = limits.budget.free_bytes();
+    let mut gone = served(limits.clone()).await;
+    gone.send(&vec![b'w'; 300 << 10]).await;
+    gone.send(b"fast").await;
+    gone.echo.begun(2).await;
+    let Served { client, end, .. } = gone;
+    drop(client);
+    let end = timeout(PATIENCE, end).await.expect("an end").unwrap();
+    assert!(matches!(end, End::Closed), "{end}");
+    assert_eq!(limits.budget.free_bytes(), all);
+}
+
+#[tokio::test]
 async fn an_answer_is_not_made_before_the_large_ones_ahead_are_written() {
     let made = Arc::new(AtomicUsize::new(0));
     let limits = limits();
@@ -386,14 +421,15 @@ async fn an_answer_is_not_made_before_the_large_ones_ahead_are_written() {
         let begun = begun.try_send(Begun {
             number,
             answer: Box::pin(answer),
-            memory: limits.budget.open(),
+            memory: None,
         });
         assert!(begun.is_ok());
     }
     drop(begun);
     let (write_half, mut read_half) = tokio::io::duplex(1 << 10);
     let written = exec::spawn("writer", async move {
-        write_answers(write_half, in_progress, &limits).await
+        let (_going_on, read_ended) = watch::channel(None);
+        write_answers(write_half, in_progress, &limits, read_ended).await
     });
     let mut answer = vec![0; BYTES_PER_WRITE];
     for number in 1..=8 {

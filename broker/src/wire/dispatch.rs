@@ -53,6 +53,11 @@ impl Dispatcher {
                 return Ok(at_once(finish(&head, reply)));
             }
         };
+        let head = RequestHead {
+            // It is a part of the frame, which is not to be kept for it.
+            client_id: None,
+            ..head
+        };
         let RequestHead { key, version, .. } = head;
         shape::check(key, version, &frame).map_err(|error| RequestError::Shape {
             key,
@@ -116,9 +121,14 @@ impl Service for Dispatcher {
     /// Records have to have somewhere to go before they are taken in. Nothing else waits for
     /// that: a broker whose disk is slow still answers who asks for what it has.
     async fn admit(&self, frame: &Bytes) {
-        if frame.starts_with(&(ApiKey::Produce as i16).to_be_bytes()) {
+        if is_produce(frame) {
             self.context.replicas.wait_for_room().await;
         }
+    }
+
+    /// Records are in the partitions' mailboxes once a Produce was begun, and counted there.
+    fn keeps(&self, frame: &Bytes) -> bool {
+        !is_produce(frame)
     }
 
     fn call(&self, frame: Bytes) -> PendingAnswer {
@@ -127,6 +137,10 @@ impl Service for Dispatcher {
             Err(error) => at_once(Answer::Close(error.to_string())),
         }
     }
+}
+
+fn is_produce(frame: &[u8]) -> bool {
+    frame.starts_with(&(ApiKey::Produce as i16).to_be_bytes())
 }
 
 fn at_once(answer: Answer) -> PendingAnswer {

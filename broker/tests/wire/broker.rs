@@ -98,6 +98,7 @@ impl Single {
                 first_request: PATIENCE,
                 idle: PATIENCE,
                 write_stall: PATIENCE,
+                after_end: PATIENCE,
                 budget: Budget::new(64 << 20),
                 bugs: broker::chaos::seeded_bug::BugSet::NONE,
             },
