@@ -9,16 +9,18 @@
 //! latest offset: an earlier leader may have told a higher one. It says so (78; 5 before
 //! version 5), rather than let the latest offset go backwards.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 
-use crate::api::{Context, Pending, encode, ready};
+use crate::api::{Context, Pending, encode};
 use crate::log::TimestampOffset;
 use crate::replica::manager::{Found, Routing};
 use crate::replica::view::{Isolation, PartitionView};
@@ -35,19 +37,44 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: ListOffsetsRequest) -> 
         0 => Isolation::ReadUncommitted,
         _ => Isolation::ReadCommitted,
     };
-    let routing = ctx.replicas.routing();
-    let topics = request.topics.into_iter().map(|topic| {
-        let parts = topic.partitions.iter().map(|asked| {
-            let found = look_up(&routing, version, isolation, &topic.name, asked);
-            respond(version, asked.partition_index, found)
-        });
-        let parts = parts.collect();
-        ListOffsetsTopicResponse::default()
-            .with_name(topic.name)
-            .with_partitions(parts)
-    });
-    let response = ListOffsetsResponse::default().with_topics(topics.collect());
-    ready(encode(&response, version))
+    let ctx = Arc::clone(ctx);
+    Box::pin(async move {
+        let routing = ctx.replicas.routing();
+        let twice = asked_twice(&request);
+        let mut response = ListOffsetsResponse::default();
+        for topic in request.topics {
+            let mut parts = Vec::with_capacity(topic.partitions.len());
+            for asked in &topic.partitions {
+                let found = match twice.contains(&(topic.name.clone(), asked.partition_index)) {
+                    true => Err(ResponseError::InvalidRequest),
+                    false => look_up(&routing, version, isolation, &topic.name, asked),
+                };
+                parts.push(respond(version, asked.partition_index, found));
+                if asked.timestamp != LATEST && asked.timestamp != EARLIEST {
+                    // It was a search: others have their turn before the next one.
+                    tokio::task::yield_now().await;
+                }
+            }
+            let answer = ListOffsetsTopicResponse::default().with_name(topic.name);
+            response.topics.push(answer.with_partitions(parts));
+        }
+        encode(&response, version)
+    })
+}
+
+/// Partitions that occur more than once, which Kafka refuses: what a request costs is bound by
+/// the partitions that there are.
+fn asked_twice(request: &ListOffsetsRequest) -> BTreeSet<(TopicName, i32)> {
+    let mut seen = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    for topic in &request.topics {
+        for asked in &topic.partitions {
+            if !seen.insert((&topic.name, asked.partition_index)) {
+                twice.insert((topic.name.clone(), asked.partition_index));
+            }
+        }
+    }
+    twice
 }
 
 /// What was found: timestamp (-1: does not apply), offset and leader epoch (-1: unknown).

@@ -13,7 +13,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 
-use crate::api::{Context, Pending, Reply, encode, ready};
+use crate::api::{Context, Pending, Reply, encode, in_turn, ready};
 use crate::log::EpochEnd;
 use crate::replica::manager::{Found, Routing};
 use crate::replica::view::PartitionView;
@@ -29,6 +29,11 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: OffsetForLeaderEpochReq
         let why = "OffsetForLeaderEpoch of a follower: it has to fetch instead";
         return ready(Reply::Close(why.to_owned()));
     }
+    let ctx = Arc::clone(ctx);
+    in_turn(move || answer(&ctx, version, request))
+}
+
+fn answer(ctx: &Context, version: i16, request: OffsetForLeaderEpochRequest) -> Reply {
     let routing = ctx.replicas.routing();
     let topics = request.topics.into_iter().map(|topic| {
         let parts = topic.partitions.iter().map(|asked| {
@@ -50,7 +55,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: OffsetForLeaderEpochReq
             .with_partitions(parts)
     });
     let response = OffsetForLeaderEpochResponse::default().with_topics(topics.collect());
-    ready(encode(&response, version))
+    encode(&response, version)
 }
 
 fn look_up(

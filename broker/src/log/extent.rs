@@ -9,6 +9,7 @@
 //! then counts it, so a clone that counted fewer never looks there. Truncation copies the chunk
 //! that it cuts. One writer (the partition's owner), any number of readers, no locks.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -70,12 +71,16 @@ pub(super) struct Extent {
 #[derive(Debug)]
 struct Chunk {
     slots: Box<[OnceLock<Extent>]>,
+    /// No slot holds a later timestamp. A clone that counted fewer slots than there are now may
+    /// see a larger value than its own slots have, which costs it a look and nothing else.
+    max_timestamp: AtomicI64,
 }
 
 impl Chunk {
     fn new() -> Self {
         Self {
             slots: (0..CHUNK_SLOTS).map(|_| OnceLock::new()).collect(),
+            max_timestamp: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -83,9 +88,17 @@ impl Chunk {
     fn prefix(&self, keep: usize) -> Self {
         let copy = Self::new();
         for (slot, extent) in copy.slots.iter().zip(&self.slots[..keep]) {
-            slot.get_or_init(|| extent.get().expect("slots are filled in order").clone());
+            let extent = extent.get().expect("slots are filled in order");
+            copy.note(extent);
+            slot.get_or_init(|| extent.clone());
         }
         copy
+    }
+
+    /// Before the extent can be counted by anybody.
+    fn note(&self, extent: &Extent) {
+        self.max_timestamp
+            .fetch_max(extent.max_timestamp, Ordering::AcqRel);
     }
 }
 
@@ -141,12 +154,34 @@ impl Index {
         low
     }
 
+    /// The first extent from `at` on that has a record of `timestamp` or later. Looks at one
+    /// number for each chunk that has none.
+    pub fn next_reaching(&self, at: usize, timestamp: i64) -> Option<(usize, &Extent)> {
+        let mut at = at;
+        while at < self.len() {
+            let slot = self.skip + at;
+            let chunk = &self.chunks[slot / CHUNK_SLOTS];
+            if chunk.max_timestamp.load(Ordering::Acquire) < timestamp {
+                at += CHUNK_SLOTS - slot % CHUNK_SLOTS;
+                continue;
+            }
+            let extent = self.get(at).expect("below len");
+            if extent.max_timestamp >= timestamp {
+                return Some((at, extent));
+            }
+            at += 1;
+        }
+        None
+    }
+
     pub fn push(&mut self, extent: Extent) {
         debug_assert!(self.last().is_none_or(|last| last.next == extent.base));
         if self.used == self.chunks.len() * CHUNK_SLOTS {
             Arc::make_mut(&mut self.chunks).push(Arc::new(Chunk::new()));
         }
-        let slot = &self.chunks[self.used / CHUNK_SLOTS].slots[self.used % CHUNK_SLOTS];
+        let chunk = &self.chunks[self.used / CHUNK_SLOTS];
+        chunk.note(&extent);
+        let slot = &chunk.slots[self.used % CHUNK_SLOTS];
         assert!(slot.set(extent).is_ok(), "a slot is filled once");
         self.used += 1;
     }
@@ -188,6 +223,11 @@ mod tests {
 
     use super::*;
 
+    /// Up and down, so that chunks differ.
+    const fn timestamp(base: i64) -> i64 {
+        base.wrapping_mul(7919) % 10_007
+    }
+
     fn extent(base: i64) -> Extent {
         Extent {
             base: Offset(base),
@@ -196,7 +236,7 @@ mod tests {
             len: 1,
             batches: 1,
             epoch: LeaderEpoch(0),
-            max_timestamp: 0,
+            max_timestamp: timestamp(base),
             cached: None,
             cached_at: 0,
         }
@@ -261,6 +301,11 @@ mod tests {
                 prop_assert_eq!(index.position(Offset(next)), model.len());
             }
             for (snapshot, model) in snapshots {
+                for (from, least) in [(0, 0), (0, 9_900), (70, 9_990), (model.len() / 2, 5_000)] {
+                    let found = snapshot.next_reaching(from, least).map(|(at, _)| at);
+                    let reaching = |at: &usize| timestamp(model[*at]) >= least;
+                    prop_assert_eq!(found, (from..model.len()).find(reaching));
+                }
                 prop_assert_eq!(bases(&snapshot), model);
             }
         }

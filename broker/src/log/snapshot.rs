@@ -361,13 +361,12 @@ impl LogSnapshot {
         timestamp: i64,
         up_to: Offset,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        for extent in self.state.index.iter_from(0) {
+        let mut from = 0;
+        while let Some((at, extent)) = self.state.index.next_reaching(from, timestamp) {
             if extent.base >= up_to {
                 break;
             }
-            if extent.max_timestamp < timestamp {
-                continue;
-            }
+            from = at + 1;
             for header in self.headers_of(extent) {
                 let header = header?;
                 let whole = header.next_offset() <= up_to;
@@ -398,13 +397,12 @@ impl LogSnapshot {
     /// A batch cannot be read from disk.
     pub fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>, ReadError> {
         let mut best: Option<TimestampOffset> = None;
-        for extent in self.state.index.iter_from(0) {
+        let (mut from, mut least) = (0, i64::MIN);
+        while let Some((at, extent)) = self.state.index.next_reaching(from, least) {
             if extent.base >= up_to {
                 break;
             }
-            if best.is_some_and(|best| extent.max_timestamp <= best.timestamp) {
-                continue;
-            }
+            from = at + 1;
             for header in self.headers_of(extent) {
                 let header = header?;
                 let left = header.next_offset() > self.state.log_start;
@@ -415,6 +413,7 @@ impl LogSnapshot {
                         offset: header.last_offset(),
                         leader_epoch: header.leader_epoch,
                     });
+                    least = header.max_timestamp.saturating_add(1);
                 }
             }
         }

@@ -240,6 +240,36 @@ fn a_repeated_batch_gets_its_first_offset_and_a_gap_error_45() {
 }
 
 #[test]
+fn list_offsets_of_a_partition_named_twice_is_refused() {
+    let broker = Single::start();
+    let mut connection = broker.topic().connect();
+    connection.ask(&produce(7, -1, &batch(NOBODY, &[b"a", b"b"])));
+    // v1, by a time that no record has: three times the same, and one that there is not.
+    let same = ["00000000 7ffffffffffffffe"; 3].concat();
+    let request = [
+        "0002 0001 00000002 ffff",
+        "ffffffff",
+        "00000001 0001",
+        "'t'",
+        "00000004",
+        &same,
+        "00000001 7ffffffffffffffe",
+    ];
+    let nothing = "ffffffffffffffff ffffffffffffffff";
+    let refused = ["00000000 002a", nothing].concat().repeat(3);
+    let answer = [
+        "00000002",
+        "00000001 0001",
+        "'t'",
+        "00000004",
+        &refused,
+        "00000001 0003",
+        nothing,
+    ];
+    expect(&mut connection, &hex(&request), &answer);
+}
+
+#[test]
 fn list_offsets_and_epochs() {
     let broker = Single::start();
     let mut connection = broker.topic().connect();
