@@ -1,9 +1,12 @@
 //! DescribeConfigs (32): the settings in force of a topic or of this broker, and where each comes
 //! from. Shown is what acts, from the same tables that read it.
 //!
+//! Each resource is answered once, however often it is asked for.
+//!
 //! Version notes: v1 sources and synonyms, v3 types and documentation, v4 flexible.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
@@ -14,13 +17,16 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use crate::api::{Context, Pending, encode, ready};
+use crate::api::{Context, Pending, encode, in_turn};
 use crate::config::BrokerConfig;
 use crate::config::settings::{Kind, SETTINGS};
 use crate::config::topic::{Allowed, TOPIC_SETTINGS};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+
+/// Resources in one answer: some ten kilobytes each, with documentation.
+const RESOURCES_MAX: usize = 2_000;
 
 /// Given to the topic when it was made.
 const SOURCE_TOPIC: i8 = 1;
@@ -60,10 +66,37 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: DescribeConfigsRequest)
         synonyms: request.include_synonyms,
         documentation: request.include_documentation,
     };
-    let resources = request.resources.into_iter();
-    let results = resources.map(|resource| describe(ctx, detail, resource));
-    let response = DescribeConfigsResponse::default().with_results(results.collect());
-    ready(encode(&response, version))
+    let ctx = Arc::clone(ctx);
+    in_turn(move || {
+        let resources = merged(request.resources).into_iter().enumerate();
+        let results = resources.map(|(number, resource)| describe(&ctx, detail, number, resource));
+        let response = DescribeConfigsResponse::default().with_results(results.collect());
+        encode(&response, version)
+    })
+}
+
+/// Each resource once, where it is named first, with all the keys that are asked of it.
+fn merged(asked: Vec<DescribeConfigsResource>) -> Vec<DescribeConfigsResource> {
+    let mut places = BTreeMap::new();
+    let mut merged: Vec<DescribeConfigsResource> = Vec::new();
+    for resource in asked {
+        let id = (resource.resource_type, resource.resource_name.clone());
+        match places.entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(merged.len());
+                merged.push(resource);
+            }
+            Entry::Occupied(place) => {
+                let first = &mut merged[*place.get()].configuration_keys;
+                match (first.as_mut(), resource.configuration_keys) {
+                    (Some(keys), Some(more)) => keys.extend(more),
+                    // One of them asks for all.
+                    _ => *first = None,
+                }
+            }
+        }
+    }
+    merged
 }
 
 /// A topic's settings in force, given what it was made with.
@@ -128,9 +161,14 @@ fn broker_settings(config: &BrokerConfig) -> impl Iterator<Item = Shown> {
 fn describe(
     ctx: &Context,
     detail: Detail,
+    number: usize,
     resource: DescribeConfigsResource,
 ) -> DescribeConfigsResult {
     let shown: Result<Vec<Shown>, (ResponseError, String)> = match resource.resource_type {
+        _ if number >= RESOURCES_MAX => {
+            let text = format!("at most {RESOURCES_MAX} resources are described at a time");
+            Err((ResponseError::InvalidRequest, text))
+        }
         TOPIC => match ctx.meta.image().topic_by_name(&resource.resource_name) {
             Some(topic) => Ok(topic_settings(&ctx.config, &topic.configs).collect()),
             None => {
@@ -140,10 +178,11 @@ fn describe(
         },
         BROKER => {
             let id = ctx.config.id;
-            match resource.resource_name.parse::<i32>() {
+            match &*resource.resource_name {
                 // The defaults of all brokers that can be changed at run time: there are none.
-                Err(_) if resource.resource_name.is_empty() => Ok(Vec::new()),
-                Ok(asked) if asked == id.get() => Ok(broker_settings(&ctx.config).collect()),
+                "" => Ok(Vec::new()),
+                // Written in one way only, so that it is described once.
+                asked if asked == id.to_string() => Ok(broker_settings(&ctx.config).collect()),
                 _ => {
                     let text = format!("this is broker {id}: ask the other one itself");
                     Err((ResponseError::InvalidRequest, text))
@@ -161,9 +200,10 @@ fn describe(
     match shown {
         Ok(shown) => {
             let keys = resource.configuration_keys;
+            let keys: Option<BTreeSet<_>> = keys.map(|keys| keys.into_iter().collect());
             let wanted = |shown: &Shown| {
-                keys.as_ref()
-                    .is_none_or(|keys| keys.iter().any(|key| **key == *shown.name))
+                let name = StrBytes::from_static_str(shown.name);
+                keys.as_ref().is_none_or(|keys| keys.contains(&name))
             };
             let shown = shown.into_iter().filter(wanted);
             let result = result.with_error_message(None);

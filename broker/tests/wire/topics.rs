@@ -176,3 +176,35 @@ fn describe_configs_shows_what_acts_and_where_it_comes_from() {
     let got = connection.ask(&hex(&request));
     assert_eq!(show(&got[8..14]), show(&hex(&["00000001 002a"])));
 }
+
+#[test]
+fn describe_configs_describes_each_resource_once() {
+    let broker = Single::start();
+    let mut connection = broker.topic().connect();
+    let describe = |count: &str, resources: &str| {
+        let mut request = hex(&["0020 0001 00000020 ffff", count]);
+        request.extend_from_slice(&hex(&[resources]));
+        request.push(0);
+        request
+    };
+    // Broker 1 with one setting, with another, and once more: one answer, with both.
+    let id = "04 0001 31 00000001 0009 62726f6b65722e6964"; // broker.id
+    let partitions = "04 0001 31 00000001 000e 6e756d2e706172746974696f6e73"; // num.partitions
+    let got = connection.ask(&describe("00000003", &[id, partitions, id].concat()));
+    let front = [
+        "00000020",
+        "00000000",
+        "00000001 0000 ffff 04 0001 31",
+        "00000002",
+    ];
+    let front = hex(&front);
+    assert_eq!(show(&got[..front.len()]), show(&front));
+    // All settings, ten thousand times: no more than once.
+    let all = "04 0001 31 ffffffff";
+    let once = connection.ask(&describe("00000001", all));
+    let often = connection.ask(&describe("00002710", &all.repeat(10_000)));
+    assert_eq!(show(&often), show(&once));
+    // The same broker, written in another way.
+    let got = connection.ask(&describe("00000001", "04 0002 3031 ffffffff"));
+    assert_eq!(show(&got[8..14]), show(&hex(&["00000001 002a"])));
+}
