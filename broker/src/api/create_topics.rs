@@ -33,13 +33,16 @@ use crate::types::TopicId;
 
 /// No client waits longer than this, whatever it asks for.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
-/// Largest number of partitions of one topic.
+/// Largest number of partitions of one topic, and of all topics of one request (as Kafka).
 const PARTITIONS_MAX: i32 = 10_000;
 /// Longest topic name, in characters, as in Kafka.
 const NAME_MAX: usize = 249;
 
 /// Why a topic is not made: the code and the sentence of the answer.
 type Refusal = (ResponseError, String);
+
+/// A topic's name and what is to become of it.
+type Planned = (TopicName, Result<Plan, Refusal>);
 
 /// A topic that passed every check that can be made before the controller decides.
 #[derive(Debug)]
@@ -72,6 +75,7 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: CreateTopicsRequest) ->
                 (name, planned)
             })
             .collect();
+        let plans = refuse_excess(plans);
         let validate_only = request.validate_only;
         let made = plans.into_iter().map(|(name, planned)| {
             let ctx = ctx.clone();
@@ -94,8 +98,9 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: CreateTopicsRequest) ->
 
 /// Makes topics with the brokers' defaults because somebody asked for them; what cannot be made
 /// is left out, and the answer to who asked shows it.
-pub async fn create_with_defaults(ctx: &Arc<Context>, names: Vec<String>, patience: Duration) {
+pub async fn create_with_defaults(ctx: &Arc<Context>, mut names: Vec<String>, patience: Duration) {
     let deadline = Instant::now() + patience;
+    names.truncate(usize::try_from(PARTITIONS_MAX / ctx.config.num_partitions.max(1)).unwrap_or(0));
     let one = |name: String| async move {
         let defaults = CreatableTopic::default()
             .with_name(StrBytes::from_string(name.clone()).into())
@@ -136,6 +141,19 @@ pub fn check_name(name: &str) -> Result<(), String> {
 
 fn refuse(error: ResponseError, message: impl Into<String>) -> Refusal {
     (error, message.into())
+}
+
+/// A request that would make more partitions than one may makes none.
+fn refuse_excess(mut plans: Vec<Planned>) -> Vec<Planned> {
+    let planned = plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
+    let all: i64 = planned.map(|plan| i64::from(plan.partitions)).sum();
+    if all > i64::from(PARTITIONS_MAX) {
+        for (_, plan) in plans.iter_mut().filter(|(_, plan)| plan.is_ok()) {
+            let text = format!("{all} partitions in one request: {PARTITIONS_MAX} are allowed");
+            *plan = Err(refuse(ResponseError::PolicyViolation, text));
+        }
+    }
+    plans
 }
 
 fn named_twice(topics: &[CreatableTopic]) -> BTreeSet<TopicName> {
@@ -264,6 +282,7 @@ fn translate(rejected: &Rejected) -> Refusal {
         Rejected::InvalidPartitions(_) => ResponseError::InvalidPartitions,
         Rejected::InvalidReplicationFactor { .. } => ResponseError::InvalidReplicationFactor,
         Rejected::InvalidConfig(_) => ResponseError::InvalidConfig,
+        Rejected::TooManyPartitions { .. } => ResponseError::PolicyViolation,
         _ => ResponseError::InvalidRequest,
     };
     (error, rejected.to_string())

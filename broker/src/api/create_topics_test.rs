@@ -144,3 +144,18 @@ fn validating_makes_nothing_and_tells_what_would_be() {
         }
     }
 }
+
+#[test]
+fn more_partitions_than_one_request_may_make_are_refused_together() {
+    let limit = PARTITIONS_MAX;
+    for (each, excess) in [(limit / 2, false), (limit / 2 + 1, true)] {
+        let of = |name| topic(name).with_num_partitions(each);
+        let request = CreateTopicsRequest::default()
+            .with_topics(vec![of("a"), of("b"), of("!")])
+            .with_validate_only(true);
+        let answer = created(request, 7);
+        let codes: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
+        let code = if excess { 44 } else { 0 };
+        assert_eq!(codes, [code, code, 17]);
+    }
+}

@@ -202,6 +202,16 @@ pub enum Rejected {
     /// INVALID_REQUEST (42).
     #[error("{0}")]
     InvalidRequest(String),
+    /// POLICY_VIOLATION (44): more partitions than a cluster may have.
+    #[error("{wanted} partitions more: the cluster has {existing}, and {limit} are allowed")]
+    TooManyPartitions {
+        /// Asked for.
+        wanted: usize,
+        /// That there are.
+        existing: usize,
+        /// In all topics together.
+        limit: usize,
+    },
 }
 
 /// How a command is written down.

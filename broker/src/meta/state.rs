@@ -26,6 +26,8 @@ use crate::types::{BrokerEpoch, BrokerId, ProducerId, TopicId};
 
 /// Most partitions of one topic.
 pub const MAX_PARTITIONS: i32 = 10_000;
+/// Most partitions of all topics together: each costs its brokers a task, a log and a mailbox.
+pub const MAX_CLUSTER_PARTITIONS: usize = 20_000;
 /// Most producer ids in one block.
 pub const MAX_PRODUCER_IDS: i32 = 100_000;
 /// Longest topic name, in bytes (Kafka's limit).
@@ -260,9 +262,17 @@ impl MetadataState {
                 available: live.len(),
             });
         }
-        let image = Arc::make_mut(&mut self.image);
-        let dealt = image.topics.values().map(|t| t.partitions.len()).sum();
+        let topics = self.image.topics.values();
+        let dealt: usize = topics.map(|topic| topic.partitions.len()).sum();
         let count = usize::try_from(partitions).expect("checked above");
+        if dealt + count > MAX_CLUSTER_PARTITIONS {
+            return Err(Rejected::TooManyPartitions {
+                wanted: count,
+                existing: dealt,
+                limit: MAX_CLUSTER_PARTITIONS,
+            });
+        }
+        let image = Arc::make_mut(&mut self.image);
         let assignment = match self.bugs.has(SeededBug::HardcodedAssignment) {
             false => placement::assign(&live, dealt, count, wanted),
             true => vec![vec![BrokerId(1), BrokerId(2), BrokerId(3)]; count],

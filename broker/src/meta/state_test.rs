@@ -269,6 +269,26 @@ fn bad_topics_are_refused() {
 }
 
 #[test]
+fn a_cluster_has_no_more_partitions_than_it_may() {
+    let mut world = World::new(1);
+    let mut create = |number: u128, partitions: i32| {
+        let id = TopicId(uuid::Uuid::from_u128(number));
+        world.apply(creation(&format!("t{number}"), id, partitions, 1, 1))
+    };
+    assert!(create(1, MAX_PARTITIONS).is_ok());
+    assert!(create(2, MAX_PARTITIONS - 1).is_ok());
+    let refused = Rejected::TooManyPartitions {
+        wanted: 2,
+        existing: MAX_CLUSTER_PARTITIONS - 1,
+        limit: MAX_CLUSTER_PARTITIONS,
+    };
+    assert_eq!(create(3, 2), Err(refused));
+    assert!(create(4, 1).is_ok());
+    // A copy of a command that was accepted is still accepted.
+    assert!(create(1, MAX_PARTITIONS).is_ok());
+}
+
+#[test]
 fn a_fenced_leader_is_replaced_from_the_isr() {
     let mut world = World::new(3);
     world.topic(3, 2);

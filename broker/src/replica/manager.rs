@@ -258,9 +258,15 @@ impl Incarnation {
         }
     }
 
+    /// Time matters to who leads others. A leader without followers has nobody to watch and
+    /// nothing to propose: of those there may be thousands.
     fn tick(&self) {
         for held in self.held.values() {
-            if held.partition.view().is_leader() {
+            let has_followers = held
+                .told
+                .as_ref()
+                .is_some_and(|told| told.replicas.len() > 1);
+            if has_followers && held.partition.view().is_leader() {
                 held.partition.send(Message::Tick);
             }
         }
