@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::config::cli::{self, EXIT_INTERNAL, EXIT_IO, Invocation, Serve};
 use broker::log::dump::{self, DumpError, DumpOptions};
 use broker::net::contain;
-use broker::node::{Node, NodeError};
+use broker::node::{self, Node, NodeError};
 use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -54,13 +54,14 @@ fn dump_log(dir: &Path, options: DumpOptions) -> ExitCode {
     }
 }
 
-fn serve(settings: Serve) -> ExitCode {
+fn serve(mut settings: Serve) -> ExitCode {
     if let Err(error) = start_logging(&settings.log_filter) {
         return fail(&error, cli::EXIT_CONFIG);
     }
     contain::abort_on_other_panics(EXIT_INTERNAL);
-    raise_open_files_limit();
-    for warning in &settings.warnings {
+    let open_files = raise_open_files_limit();
+    let fitted = open_files.and_then(|limit| node::fit_connections(&mut settings.config, limit));
+    for warning in settings.warnings.iter().chain(&fitted) {
         tracing::warn!("{warning}");
     }
     // Two workers: the data path is not made faster by more on the machines that this is for,
@@ -80,22 +81,27 @@ fn serve(settings: Serve) -> ExitCode {
 }
 
 /// As many open files as the system lets us have: a limit of 1024, usual in a shell, is less than
-/// the connections that are served.
-fn raise_open_files_limit() {
+/// the connections that are served. Returns the limit in force, if it can be told.
+fn raise_open_files_limit() -> Option<usize> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: both calls get a valid pointer to a structure that lives longer than they run.
-    let raised = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
-        }
-    };
-    if !raised {
-        tracing::debug!("the limit of open files stays as it is");
+    // SAFETY: the call gets a valid pointer to a structure that lives longer than it runs.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        tracing::debug!("the limit of open files is not known");
+        return None;
     }
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max,
+        ..limit
+    };
+    // SAFETY: as above.
+    let in_force = match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } {
+        0 => raised.rlim_cur,
+        _ => limit.rlim_cur,
+    };
+    Some(usize::try_from(in_force).unwrap_or(usize::MAX))
 }
 
 fn start_logging(filter: &str) -> Result<(), String> {

@@ -49,6 +49,28 @@ const REPLICATION_CONNECTIONS: usize = 256;
 /// bytes.
 const REPLICATION_REQUEST_BYTES: usize = 64 << 20;
 
+/// Open files that are not connections of clients or followers: the log's, the metadata store's,
+/// the controllers' connections, the admin listener's, what the runtime needs.
+const OTHER_FILES: usize = 256;
+/// Connections that clients have even where files are few.
+const CONNECTIONS_MIN: usize = 16;
+
+/// Lowers the number of connections to what `open_files` allows, so that it is never the log that
+/// finds no file left. Returns a warning when it had to.
+pub fn fit_connections(config: &mut BrokerConfig, open_files: usize) -> Option<String> {
+    let others = REPLICATION_CONNECTIONS + OTHER_FILES;
+    let room = open_files.saturating_sub(others).max(CONNECTIONS_MIN);
+    if config.max_connections <= room {
+        return None;
+    }
+    let wanted = std::mem::replace(&mut config.max_connections, room);
+    Some(format!(
+        "max-connections: {room} instead of {wanted}, because this process may have {open_files} \
+         open files; allow it {} (ulimit -n)",
+        wanted.saturating_add(others)
+    ))
+}
+
 /// Why a broker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -376,6 +398,32 @@ async fn is_in_cluster(config: Arc<BrokerConfig>, meta: MetadataHandle) {
         };
         if changed.is_err() {
             return std::future::pending().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_log() {
+        for (wanted, open_files, left) in [
+            (1000, 100_000, 1000),
+            (1000, 1512, 1000),
+            (1000, 1511, 999),
+            (1000, 1024, 512),
+            (1000, 10, CONNECTIONS_MIN),
+            (5, 10, 5),
+            (usize::MAX, usize::MAX, usize::MAX - 512),
+        ] {
+            let mut config = BrokerConfig {
+                max_connections: wanted,
+                ..BrokerConfig::default()
+            };
+            let warning = fit_connections(&mut config, open_files);
+            assert_eq!(config.max_connections, left, "{open_files}");
+            assert_eq!(warning.is_some(), left != wanted, "{warning:?}");
         }
     }
 }
