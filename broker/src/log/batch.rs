@@ -78,6 +78,9 @@ pub enum BatchError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Timestamps are the producer's (`CreateTime`); only a broker may say that they are its own.
+    #[error("record batch says that its timestamps are a broker's; a producer sends CreateTime")]
+    TimestampType,
     /// A produce request holds exactly one batch per partition (message format v2).
     #[error("{extra} bytes follow the one record batch that a produce request may hold")]
     MoreThanOne {
@@ -93,6 +96,7 @@ impl BatchError {
         match self {
             Self::Incomplete { .. } | Self::BadLength { .. } | Self::CrcMismatch { .. } => 2,
             Self::TooLarge { .. } => 10,
+            Self::TimestampType => 32,
             Self::UnsupportedMagic { .. } => 43,
             Self::Empty | Self::Invalid { .. } | Self::MoreThanOne { .. } => 87,
         }
@@ -332,6 +336,7 @@ impl ProducedBatch {
         }
         match produced_fault(&header) {
             Some(reason) => Err(BatchError::Invalid { reason }),
+            None if header.is_log_append_time() => Err(BatchError::TimestampType),
             None => Ok(Self {
                 header,
                 bytes: records,

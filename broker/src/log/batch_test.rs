@@ -110,6 +110,7 @@ fn each_fault_has_its_kafka_error() {
             87,
         ),
         ("an unknown codec", set(21, &5i16.to_be_bytes()), 87),
+        ("a broker's timestamps", set(21, &8i16.to_be_bytes()), 32),
     ];
     for (what, bytes, code) in cases {
         assert_eq!(refused(bytes).code(), *code, "{what}: {}", refused(bytes));
