@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -118,6 +118,7 @@ fn check(config: &BrokerConfig) -> Result<(), MetaError> {
 
 struct Actor {
     core: Arc<Core>,
+    stopping: Arc<AtomicBool>,
     epoch: watch::Receiver<Option<BrokerEpoch>>,
     _tasks: Vec<OwnedTask>,
 }
@@ -146,8 +147,10 @@ impl Actor {
         let (set_ended, ended) = watch::channel(None);
         let elections = Arc::new(AtomicU64::new(0));
         let rng = ChaCha8Rng::seed_from_u64(seed);
+        let stopping = Arc::new(AtomicBool::new(false));
         let teller = Teller {
             core: core.clone(),
+            stopping: stopping.clone(),
             elections: elections.clone(),
             metrics: set_metrics,
             controller: set_controller,
@@ -176,6 +179,7 @@ impl Actor {
         };
         let actor = Self {
             core,
+            stopping,
             epoch,
             _tasks: tasks,
         };
@@ -192,6 +196,7 @@ impl Actor {
         {
             tracing::warn!(%error, "no clean-shutdown marker was left");
         }
+        self.stopping.store(true, Ordering::Release);
         if tokio::time::timeout(FAREWELL, self.core.raft.shutdown())
             .await
             .is_err()
@@ -272,6 +277,8 @@ struct Member {
 /// Tells the rest of the broker what becomes of the actor.
 struct Teller {
     core: Arc<Core>,
+    /// The end was asked for.
+    stopping: Arc<AtomicBool>,
     elections: Arc<AtomicU64>,
     metrics: watch::Sender<MetaMetrics>,
     controller: watch::Sender<Option<BrokerId>>,
@@ -291,8 +298,12 @@ impl Teller {
             why = self.tell() => why,
             why = lifecycle::run(core, incarnation, log, epoch) => why,
         };
-        tracing::error!(broker = %self.core.config.id, error = %why, "metadata has ended");
-        self.ended.send_replace(Some(why));
+        if self.stopping.load(Ordering::Acquire) {
+            tracing::debug!(%why, "metadata has ended, as it was told to");
+        } else {
+            tracing::error!(broker = %self.core.config.id, error = %why, "metadata has ended");
+            self.ended.send_replace(Some(why));
+        }
         // What was told last stays readable until the broker stops.
         std::future::pending::<()>().await;
     }

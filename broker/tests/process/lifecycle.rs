@@ -27,7 +27,10 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_death_on_the_same_por
     held.ask(&fetch("t"));
     let asked = Instant::now();
     running.terminate();
+    running.wait_for_line("stopped clean=true");
     assert_eq!(running.ended().code(), Some(0));
+    let complaints = |line: &&String| line.contains("WARN") || line.contains("ERROR");
+    assert_eq!(running.log().iter().find(complaints), None);
     assert!(
         asked.elapsed() < Duration::from_secs(15),
         "{:?}",
