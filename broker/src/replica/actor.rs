@@ -166,8 +166,13 @@ impl Actor {
     fn take(&mut self, message: Message) {
         let now = self.now();
         match message {
-            Message::Append { batch, acks, reply } => {
-                self.shared.inbox.remove(batch.size());
+            Message::Append {
+                batch,
+                acks,
+                reply,
+                share,
+            } => {
+                drop(share);
                 self.append(&batch, acks, reply);
             }
             Message::Fetch { fetch, reply } => {

@@ -118,7 +118,13 @@ impl Bench {
             .map(|sequence| {
                 let (reply, answer) = oneshot::channel();
                 let batch = batch(*sequence);
-                let message = Message::Append { batch, acks, reply };
+                let share = self.actor.shared.inbox.share(batch.size());
+                let message = Message::Append {
+                    batch,
+                    acks,
+                    reply,
+                    share,
+                };
                 (message, answer)
             })
             .unzip();

@@ -62,6 +62,8 @@ pub enum Message {
         acks: Acks,
         /// Where the answer goes.
         reply: oneshot::Sender<ProduceOutcome>,
+        /// Its share of the [`Inbox`].
+        share: Share,
     },
     /// A follower's fetch.
     Fetch {
@@ -133,16 +135,34 @@ impl Inbox {
         self.waiting.load(Ordering::Acquire)
     }
 
-    fn add(&self, bytes: usize) {
+    /// Counts `bytes` until the share is dropped: when a batch has left its mailbox, or the
+    /// mailbox ended with the batch in it.
+    #[must_use]
+    pub fn share(self: &Arc<Self>, bytes: usize) -> Share {
         self.waiting.fetch_add(bytes, Ordering::AcqRel);
+        Share {
+            inbox: Arc::clone(self),
+            bytes,
+        }
     }
 
-    /// A batch has left a mailbox.
-    pub(super) fn remove(&self, bytes: usize) {
+    fn remove(&self, bytes: usize) {
         let before = self.waiting.fetch_sub(bytes, Ordering::AcqRel);
         if before >= self.limit && before - bytes < self.limit {
             self.room.notify_waiters();
         }
+    }
+}
+
+/// Bytes that are counted in an [`Inbox`] as long as this lives.
+pub struct Share {
+    inbox: Arc<Inbox>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.inbox.remove(self.bytes);
     }
 }
 
@@ -203,8 +223,13 @@ impl Partition {
     #[must_use]
     pub fn append(&self, batch: ProducedBatch, acks: Acks) -> oneshot::Receiver<ProduceOutcome> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.add(batch.size());
-        self.send(Message::Append { batch, acks, reply });
+        let share = self.inbox.share(batch.size());
+        self.send(Message::Append {
+            batch,
+            acks,
+            reply,
+            share,
+        });
         answer
     }
 
@@ -218,10 +243,29 @@ impl Partition {
 
     /// Sends a message. A partition that has ended drops it, and with it any reply in it.
     pub(super) fn send(&self, message: Message) {
-        if let Err(mpsc::error::SendError(Message::Append { batch, .. })) =
-            self.mailbox.send(message)
-        {
-            self.inbox.remove(batch.size());
+        let _ = self.mailbox.send(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_a_mailbox_holds_when_it_ends_is_counted_no_more() {
+        let inbox = Arc::new(Inbox::new(100));
+        let (mailbox, mut held) = mpsc::unbounded_channel();
+        for bytes in [60, 30, 50] {
+            mailbox.send(inbox.share(bytes)).expect("it is open");
         }
+        assert!(inbox.wait_for_room().now_or_never().is_none());
+        drop(held.try_recv());
+        assert_eq!(inbox.waiting(), 80);
+        drop(held);
+        assert!(mailbox.send(inbox.share(70)).is_err());
+        assert_eq!(inbox.waiting(), 0);
+        assert!(inbox.wait_for_room().now_or_never().is_some());
     }
 }
