@@ -17,10 +17,14 @@
 //! pipelined first batches would be accepted when the first one failed, and the first one refused
 //! for ever.
 //!
-//! Deliberately absent: expiry by wall clock within the fold (it would make replicas differ),
+//! Memory is bound by their number, within the fold: who wrote longest ago is forgotten when there
+//! are more than [`PRODUCERS_REMEMBERED`].
+//!
+//! Deliberately absent: expiry by wall clock (`producer.id.expiration.ms`; it would make replicas
+//! differ, and trusts the clients' timestamps),
 //! transactions (they come with the transaction index).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
@@ -29,6 +33,9 @@ use crate::types::{Offset, ProducerEpoch, ProducerId};
 
 /// How many batches of a producer are remembered: as many as a client may have in flight.
 pub const BATCHES_REMEMBERED: usize = 5;
+
+/// How many producers of one partition are remembered: some 3 MB.
+pub const PRODUCERS_REMEMBERED: usize = 10_000;
 
 /// The part of a record batch's header that concerns its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +99,8 @@ pub struct ProducerEntry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProducerStates {
     producers: BTreeMap<ProducerId, ProducerEntry>,
+    /// Everybody by their newest batch, in the order of the log.
+    by_age: BTreeSet<(Offset, ProducerId)>,
     forgotten: bool,
     /// Rules that are switched off.
     bugs: BugSet,
@@ -130,6 +139,7 @@ impl ProducerStates {
     pub fn for_log_starting_at(log_start: Offset) -> Self {
         Self {
             producers: BTreeMap::new(),
+            by_age: BTreeSet::new(),
             forgotten: log_start > Offset::ZERO,
             bugs: BugSet::NONE,
         }
@@ -223,6 +233,9 @@ impl ProducerStates {
                 epoch: batch.producer_epoch,
                 batches: VecDeque::with_capacity(BATCHES_REMEMBERED),
             });
+        if let Some(newest) = entry.batches.back() {
+            self.by_age.remove(&(newest.base_offset, batch.producer_id));
+        }
         if entry.epoch != batch.producer_epoch {
             entry.epoch = batch.producer_epoch;
             entry.batches.clear();
@@ -241,24 +254,17 @@ impl ProducerStates {
             last_offset: base_offset.plus(i64::from(batch.records) - 1),
             max_timestamp_ms: batch.max_timestamp_ms,
         });
+        self.by_age.insert((base_offset, batch.producer_id));
+        if self.producers.len() > PRODUCERS_REMEMBERED
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.producers.remove(&oldest);
+            self.forgotten = true;
+        }
     }
 
-    /// Forgets producers whose newest batch is older than `before_ms` (ms since 1970), to bound
-    /// memory (`producer.id.expiration.ms`). Returns how many. From then on an unknown producer
-    /// may start at any sequence number.
-    pub fn expire(&mut self, before_ms: i64) -> usize {
-        let before = self.producers.len();
-        self.producers.retain(|_, entry| {
-            let newest = entry.batches.back();
-            newest.is_none_or(|batch| batch.max_timestamp_ms >= before_ms)
-        });
-        let expired = before - self.producers.len();
-        self.forgotten |= expired > 0;
-        expired
-    }
-
-    /// Whether batches were deleted or producers expired, so that an unknown producer may have
-    /// been known once.
+    /// Whether batches were deleted or there were too many producers, so that an unknown producer
+    /// may have been known once.
     #[must_use]
     pub fn may_have_forgotten(&self) -> bool {
         self.forgotten

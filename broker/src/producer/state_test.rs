@@ -99,21 +99,25 @@ fn negative_numbers_are_malformed() {
 }
 
 #[test]
-fn expiry_forgets_who_is_silent_and_then_accepts_what_it_cannot_know() {
+fn of_too_many_producers_the_one_that_wrote_longest_ago_is_forgotten() {
     let mut states = ProducerStates::default();
-    for (producer, time) in [(1, 1000), (2, 2000)] {
-        let mut batch = batch(producer, 0, 0, 5);
-        batch.max_timestamp_ms = time;
-        append(&mut states, &batch, producer);
+    let many = i64::try_from(PRODUCERS_REMEMBERED).unwrap();
+    for producer in 0..many {
+        append(&mut states, &batch(producer, 0, 0, 5), 5 * producer);
     }
-    assert_eq!(states.expire(1000), 0);
+    // The first one writes again, so the second is the oldest.
+    append(&mut states, &batch(0, 0, 5, 5), 5 * many);
     assert!(!states.may_have_forgotten());
-    assert_eq!(states.expire(1001), 1);
+    append(&mut states, &batch(many, 0, 0, 5), 5 * many + 5);
     assert!(states.may_have_forgotten());
-    assert_eq!(states.len(), 1);
-    append(&mut states, &batch(1, 0, 5, 1), 10);
-    let known = states.validate(&batch(2, 0, 6, 1));
+    assert_eq!(states.len(), PRODUCERS_REMEMBERED);
+    assert!(states.get(ProducerId(0)).is_some() && states.get(ProducerId(1)).is_none());
+    // It goes on where it may have been; who is known is not believed so easily.
+    append(&mut states, &batch(1, 0, 5, 1), 5 * many + 10);
+    assert!(states.get(ProducerId(2)).is_none());
+    let known = states.validate(&batch(3, 0, 6, 1));
     assert_eq!(known, Verdict::OutOfOrderSequence { expected: 5 });
+    assert_eq!(states.len(), PRODUCERS_REMEMBERED);
 }
 
 #[test]
