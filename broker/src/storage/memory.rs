@@ -1,7 +1,8 @@
 //! Files in memory, on a disk that can fail in every way that matters to a log.
 //!
-//! * [`MemoryStorage::crash`] is a power loss: what was not synced is lost, kept, or torn, block
-//!   by block and in any order, as the generator decides.
+//! * [`MemoryStorage::crash`] is a power loss: what was not synced is lost or torn, block by block
+//!   and in any order, as the generator decides. Or the process dies alone: everything is still
+//!   there to be read, and no more durable than before.
 //! * [`MemoryStorage::blow_fuse_after`]: the disk dies in the middle of the n-th change from now;
 //!   so a crash can land inside any operation.
 //! * A capacity (disk full), and errors of the next datasync or read.
@@ -27,7 +28,8 @@ const BLOCK: usize = 512;
 pub enum Crash {
     /// None of them reached the disk.
     LoseUnsynced,
-    /// All of them did (the process died, the machine did not).
+    /// The process died, the machine did not: all of them are there to be read, and a later power
+    /// loss can still take them.
     KeepUnsynced,
     /// Each block of each of them did or did not.
     TearUnsynced,
@@ -86,33 +88,50 @@ fn apply(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 }
 
 impl Inode {
-    /// The bytes that the disk holds after a power loss.
-    fn after(&self, crash: Crash, rng: &mut impl Rng) -> Vec<u8> {
-        let mut content = self.durable.clone();
-        for change in &self.unsynced {
-            match (crash, change) {
-                (Crash::LoseUnsynced, _) => {}
-                (_, Change::SetLen(len)) => {
-                    if crash == Crash::KeepUnsynced || rng.random() {
-                        content.resize(*len, 0);
-                    }
+    /// The file as whoever comes after the crash finds it.
+    fn after(&mut self, crash: Crash, rng: &mut impl Rng) -> Self {
+        let durable = std::mem::take(&mut self.durable);
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let content = match crash {
+            Crash::KeepUnsynced => {
+                return Self {
+                    durable,
+                    current: self.current.clone(),
+                    unsynced,
+                };
+            }
+            Crash::LoseUnsynced => durable,
+            Crash::TearUnsynced => torn(durable, &unsynced, rng),
+        };
+        Self {
+            durable: content.clone(),
+            current: content,
+            unsynced: Vec::new(),
+        }
+    }
+}
+
+/// What the disk holds of `unsynced` changes, on top of `content`.
+fn torn(mut content: Vec<u8>, unsynced: &[Change], rng: &mut impl Rng) -> Vec<u8> {
+    for change in unsynced {
+        match change {
+            Change::SetLen(len) => {
+                if rng.random() {
+                    content.resize(*len, 0);
                 }
-                (Crash::KeepUnsynced, Change::Write { at, bytes }) => {
-                    apply(&mut content, *at, bytes);
-                }
-                (Crash::TearUnsynced, Change::Write { at, bytes }) => {
-                    // Biased per write, so that whole writes survive and vanish often enough.
-                    let odds = [0.0, 0.5, 0.9, 1.0][rng.random_range(0..4)];
-                    for (block, part) in bytes.chunks(BLOCK).enumerate() {
-                        if rng.random_bool(odds) {
-                            apply(&mut content, at + block * BLOCK, part);
-                        }
+            }
+            Change::Write { at, bytes } => {
+                // Biased per write, so that whole writes survive and vanish often enough.
+                let odds = [0.0, 0.5, 0.9, 1.0][rng.random_range(0..4)];
+                for (block, part) in bytes.chunks(BLOCK).enumerate() {
+                    if rng.random_bool(odds) {
+                        apply(&mut content, at + block * BLOCK, part);
                     }
                 }
             }
         }
-        content
     }
+    content
 }
 
 impl MemoryStorage {
@@ -186,17 +205,13 @@ impl MemoryStorage {
         self.world().fail_reads = fail;
     }
 
-    /// Power loss: what is left is what a later `open` sees. Files opened before must not be
-    /// used any more. Faults are cleared; the capacity stays.
+    /// Power loss or death of the process: what is left is what a later `open` sees. Files opened
+    /// before must not be used any more. Faults are cleared; the capacity stays.
     pub fn crash(&self, crash: Crash, rng: &mut impl Rng) {
         let mut world = self.world();
         for inode in world.files.values_mut() {
-            let content = locked(inode).after(crash, rng);
-            *inode = Arc::new(Mutex::new(Inode {
-                durable: content.clone(),
-                current: content,
-                unsynced: Vec::new(),
-            }));
+            let found = locked(inode).after(crash, rng);
+            *inode = Arc::new(Mutex::new(found));
         }
         world.fuse = None;
         world.fail_datasync = false;
@@ -439,6 +454,27 @@ mod tests {
         assert_eq!(content(&storage, path), b"safelost");
         storage.crash(Crash::LoseUnsynced, rng);
         assert_eq!(content(&storage, path), b"safe");
+    }
+
+    #[test]
+    fn a_process_death_makes_nothing_durable() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        let (storage, path) = (MemoryStorage::new(), Path::new("d/f"));
+        let file = storage.create(path).unwrap();
+        file.write_at(0, &[IoSlice::new(b"safe")]).unwrap();
+        file.datasync().unwrap();
+        file.write_at(4, &[IoSlice::new(b"lost")]).unwrap();
+        storage.crash(Crash::KeepUnsynced, rng);
+        assert_eq!(content(&storage, path), b"safelost");
+        storage.crash(Crash::LoseUnsynced, rng);
+        assert_eq!(content(&storage, path), b"safe");
+
+        let file = storage.open(path, true).unwrap();
+        file.write_at(4, &[IoSlice::new(b"kept")]).unwrap();
+        storage.crash(Crash::KeepUnsynced, rng);
+        storage.open(path, true).unwrap().datasync().unwrap();
+        storage.crash(Crash::LoseUnsynced, rng);
+        assert_eq!(content(&storage, path), b"safekept");
     }
 
     #[test]

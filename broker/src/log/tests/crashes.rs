@@ -303,10 +303,21 @@ fn reopen(disk: &MemoryStorage, settings: &LogConfig, end: &End, rng: &mut ChaCh
         }
         disk.crash(end.crash, rng);
     }
-    match open(disk, settings.clone()) {
+    let sound = || match open(disk, settings.clone()) {
         Ok((store, _)) => store,
         Err(error) => panic!("{error}"),
+    };
+    let store = sound();
+    if end.crash != Crash::KeepUnsynced {
+        return store;
     }
+    // What recovery found counts as held, in both modes: the power may go right after it.
+    let found = held_by(&store, 1000);
+    drop(store);
+    disk.crash(Crash::LoseUnsynced, rng);
+    let store = sound();
+    assert!(held_by(&store, 1000) == found, "recovery made it durable");
+    store
 }
 
 fn lives(durability: Durability, roll: u64, seed: u64, lives: &[(Vec<Step>, End)]) {
@@ -358,6 +369,47 @@ proptest! {
         all in prop::collection::vec((prop::collection::vec(step(), 1..40), end()), 1..4),
     ) {
         lives(Durability::Replicated, roll, seed, &all);
+    }
+}
+
+#[test]
+fn what_a_dead_process_left_unsynced_is_durable_once_it_counts_as_held() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    for durability in [Durability::Fsync, Durability::Replicated] {
+        // The second time an fsync fails first: the page cache then holds what the disk lacks.
+        for failing in [false, true] {
+            let (disk, settings) = (MemoryStorage::new(), config(4096));
+            let settings = LogConfig {
+                durability,
+                ..settings
+            };
+            let (store, fatal) = open(&disk, settings.clone()).unwrap();
+            let mut log = take(&store, tp(1, 0));
+            for serial in 0..20 {
+                let bytes = batch(serial, 1, 300);
+                log.append(LeaderEpoch(0), &produced(&bytes)).unwrap();
+                if serial == 18 {
+                    store.commit_pending();
+                    match failing {
+                        true => disk.fail_next_datasync(),
+                        // The write goes through, its sync does not.
+                        false => disk.blow_fuse_after(2),
+                    }
+                }
+            }
+            store.commit_pending();
+            let ended = !fatal.lock().unwrap().is_empty();
+            assert_eq!(ended, durability == Durability::Fsync);
+            drop((log, store));
+            disk.crash(Crash::KeepUnsynced, rng);
+            let (store, _) = open(&disk, settings.clone()).unwrap();
+            let found = held_by(&store, 1000);
+            assert_eq!(found[&tp(1, 0)].as_ref().unwrap().1, 20);
+            drop(store);
+            disk.crash(Crash::LoseUnsynced, rng);
+            let (store, _) = open(&disk, settings).unwrap();
+            assert!(held_by(&store, 1000) == found, "{durability:?}");
+        }
     }
 }
 
