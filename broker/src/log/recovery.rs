@@ -14,6 +14,7 @@
 //! Deliberately absent: writes. Cutting the tail is the store's business, so that `dump` can
 //! read a directory without changing it.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,22 @@ pub struct TornTail {
     pub bytes: u64,
     /// What is wrong with the first of them.
     pub reason: String,
+}
+
+impl fmt::Display for TornTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ends in what looks like an unfinished write ({}): {} bytes from byte {} on are cut \
+             off; no later record says that they were synced, but whether some of them were \
+             acknowledged is not known: if neither this broker nor its machine crashed, suspect \
+             the disk",
+            self.file.display(),
+            self.reason,
+            self.bytes,
+            self.position
+        )
+    }
 }
 
 /// What replay found.

@@ -510,14 +510,7 @@ pub(super) fn read_marker(
 fn make_appendable(storage: &dyn Storage, replica: &Replica) -> io::Result<Vec<Lsn>> {
     let mut bases = replica.wal.bases.clone();
     if let Some(torn) = &replica.wal.torn {
-        tracing::warn!(
-            "{} ended in an unfinished write ({}): {} bytes cut off at byte {}; none of them was \
-             acknowledged",
-            torn.file.display(),
-            torn.reason,
-            torn.bytes,
-            torn.position
-        );
+        tracing::warn!("{torn}");
         cut_tail(storage, &torn.file, torn.position)?;
     }
     if bases.last() == Some(&replica.wal.end) {

@@ -166,6 +166,8 @@ fn frames_of_an_unfinished_write_prove_nothing() {
     let torn = store.torn_tail().unwrap();
     assert_eq!(torn.reason, "the frame's payload fails its CRC");
     assert!(torn.bytes > 1800);
+    let said = torn.to_string();
+    assert!(said.contains("is not known"), "{said}");
     assert_like(&take(&store, tp(1, 0)), &model, 100);
     let reopened = |_| {
         drop(store);
