@@ -8,7 +8,8 @@
 //!
 //! When the image shows another incarnation under this broker's id, it is either a late copy of
 //! its own former life's registration or another process with the same id. Once it registers
-//! anew, which undoes the first; the second time it stops, so of two processes that share an id
+//! anew, which undoes the first, but claims nothing for its log: what the broker id is a member of
+//! by then, the other process may have earned with other contents. The second time it stops, so of two processes that share an id
 //! by mistake only the younger goes on.
 
 use std::sync::Arc;
@@ -60,8 +61,8 @@ pub async fn run(
     log: LogClaim,
     epoch: watch::Sender<Option<BrokerEpoch>>,
 ) -> MetaError {
-    // The second time this process itself is the witness of its log.
-    for log in [log, LogClaim::Recovered] {
+    // What was earned since then may have been earned by the other process, with another log.
+    for log in [log, LogClaim::Unclean] {
         let granted = register(&core, incarnation, log).await;
         tracing::info!(broker = %core.config.id, epoch = %granted, ?log, "registered");
         if let Err(error) = core.store.set_registered().await {

@@ -270,6 +270,13 @@ async fn a_broker_whose_id_another_takes_registers_once_more_and_then_stops() {
     let mut cluster = Cluster::new(3);
     cluster.start_all().await;
     cluster.all_live(3).await;
+    // At the minimum of three, whoever leaves the ISR stays eligible.
+    let mut creation = creation("t", 3);
+    if let Command::CreateTopic { configs, .. } = &mut creation {
+        configs.insert(MIN_INSYNC_REPLICAS.to_owned(), "3".to_owned());
+    }
+    let created = cluster.handle(1).propose(creation).await;
+    assert!(created.is_ok(), "{created:?}");
     let mut ended = cluster.node(2).ended();
     for round in 0..2 {
         let before = cluster.handle(2).broker_epoch().expect("registered");
@@ -283,7 +290,7 @@ async fn a_broker_whose_id_another_takes_registers_once_more_and_then_stops() {
             cluster_id: String::new(),
             client: endpoint.clone(),
             replication: endpoint,
-            log: LogClaim::Unclean,
+            log: LogClaim::Recovered,
         };
         cluster.handle(1).propose(theft).await.expect("registered");
         if round == 0 {
@@ -292,6 +299,11 @@ async fn a_broker_whose_id_another_takes_registers_once_more_and_then_stops() {
             let renewed = tokio::time::timeout(PATIENCE, renewed).await;
             assert!(renewed.expect("in time").is_ok());
             cluster.all_live(3).await;
+            let topic = cluster.image(2).topic_by_name("t").expect("there").clone();
+            for p in &topic.partitions {
+                let member = p.isr.contains(&BrokerId(2)) || p.elr.contains(&BrokerId(2));
+                assert!(!member, "the other's membership is not this log's: {p:?}");
+            }
         }
     }
     let why = tokio::time::timeout(PATIENCE, ended.wait_for(Option::is_some)).await;
