@@ -90,6 +90,9 @@ pub enum LogClaim {
     CleanShutdown(BrokerEpoch),
     /// Acknowledged records may be missing: the broker leaves every ISR and ELR.
     Unclean,
+    /// Fsync mode: the log is not the one that the broker had. Like [`LogClaim::Unclean`], and
+    /// the broker is no heir of what it led last.
+    Lost,
 }
 
 /// The leader's proposal (KIP-497, with broker epochs of KIP-903).

@@ -7,7 +7,8 @@
 //! * I14: the partition epoch grows by one, the leader epoch by one if and only if the leader
 //!   changes (to nobody, too);
 //! * I15: a new leader comes from the ISR, else from the ELR, else, when both are empty, it is the
-//!   one who led last (I16: only possible after unclean restarts in replicated durability).
+//!   one who led last (I16: after unclean restarts in replicated durability), unless its log is
+//!   known to be gone while there are other replicas.
 //!
 //! Shape: Kafka's `PartitionChangeBuilder`. Unclean elections and reassignment are absent.
 
@@ -68,6 +69,23 @@ pub fn leave(
     let stay = |id: &BrokerId| *id != broker;
     let isr = old.isr.iter().copied().filter(stay).collect();
     concerned.then(|| change(old, isr, lost.then_some(broker), rules))
+}
+
+/// `broker` registered anew without the log that it had (fsync mode): it leaves like one that
+/// `lost` acknowledged records, and inherits nothing. If it led last, another replica, out of sync
+/// and so no member, may hold records that were committed and that it lacks: with ISR and ELR
+/// empty the partition stays without a leader rather than going on at an offset that was used.
+/// A partition of one replica has nobody to wait for.
+#[must_use]
+pub fn lose(old: &PartitionImage, broker: BrokerId, rules: Rules<'_>) -> Option<PartitionImage> {
+    if old.replicas.len() == 1 || old.last_known_leader != Some(broker) {
+        return leave(old, broker, true, rules);
+    }
+    let heirless = PartitionImage {
+        last_known_leader: None,
+        ..old.clone()
+    };
+    leave(&heirless, broker, true, rules).or_else(|| Some(supersede(&heirless)))
 }
 
 /// `broker` became active: it is elected where nobody leads and it is eligible.

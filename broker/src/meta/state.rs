@@ -175,7 +175,7 @@ impl MetadataState {
         let lost = match log {
             LogClaim::Recovered => false,
             LogClaim::CleanShutdown(marker) => current.is_some_and(|last| last.epoch != marker),
-            LogClaim::Unclean => true,
+            LogClaim::Unclean | LogClaim::Lost => true,
         };
         let grows = current.is_none_or(|last| last.epoch < new.epoch);
         uphold_that(Invariant::EpochsGrow, self.bugs, grows, || {
@@ -189,8 +189,9 @@ impl MetadataState {
         image.brokers.insert(id, Arc::new(new));
         let before = self.image();
         if !self.bugs.has(SeededBug::SameEpochResume) {
-            self.update_partitions(|partition, rules| {
-                controller::leave(partition, id, lost, rules)
+            self.update_partitions(|partition, rules| match log {
+                LogClaim::Lost => controller::lose(partition, id, rules),
+                _ => controller::leave(partition, id, lost, rules),
             });
         }
         self.uphold_new_incarnation(&before, id, lost);

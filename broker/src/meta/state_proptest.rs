@@ -38,7 +38,7 @@ fn stale() -> impl Strategy<Value = i64> {
 fn step() -> impl Strategy<Value = Step> {
     let broker = 1..=4i32;
     prop_oneof![
-        3 => (broker.clone(), 0..4u8).prop_map(|(id, claim)| Step::Register(id, claim)),
+        3 => (broker.clone(), 0..5u8).prop_map(|(id, claim)| Step::Register(id, claim)),
         6 => (broker.clone(), stale()).prop_map(|(id, stale)| Step::Unfence(id, stale)),
         3 => (broker.clone(), stale()).prop_map(|(id, stale)| Step::Fence(id, stale)),
         1 => (broker.clone(), stale()).prop_map(|(id, stale)| Step::Stop(id, stale)),
@@ -75,6 +75,7 @@ fn command(step: &Step, nth: usize, image: &MetadataImage, past: &[Command]) -> 
                 0 => LogClaim::Unclean,
                 1 => LogClaim::CleanShutdown(epoch(*id, 0)),
                 2 => LogClaim::CleanShutdown(epoch(*id, 1)),
+                3 => LogClaim::Lost,
                 _ => LogClaim::Recovered,
             },
         },

@@ -412,6 +412,42 @@ fn when_everybody_lost_everything_the_last_leader_goes_on() {
 }
 
 #[test]
+fn a_last_leader_without_its_log_is_no_heir_while_there_are_others() {
+    let mut world = World::new(3);
+    world.topic(3, 2);
+    // 3 lags and leaves; it holds most of what was committed, and is no member.
+    world.alter(&[1, 2]).expect("3 lags");
+    world.fence(2);
+    assert_eq!(world.shape(), "1/1/2");
+    world.start(2, LogClaim::Lost);
+    assert_eq!(world.shape(), "1/1/", "2 may not lead with a new disk");
+    world.start(1, LogClaim::Lost);
+    assert_eq!(world.shape(), "-//", "3 has committed records that 1 lacks");
+    for id in [1, 2, 3] {
+        world.start(id, LogClaim::Recovered);
+        assert_eq!(world.shape(), "-//");
+    }
+
+    // Known to be unclean first, and gone later: the same.
+    let mut world = World::new(2);
+    world.topic(2, 2);
+    world.register(2, LogClaim::Unclean);
+    world.register(1, LogClaim::Unclean);
+    let before = world.partition().partition_epoch;
+    world.start(1, LogClaim::Lost);
+    assert_eq!(world.shape(), "-//");
+    assert!(world.partition().partition_epoch > before, "I14");
+}
+
+#[test]
+fn the_only_replica_goes_on_without_its_log() {
+    let mut world = World::new(1);
+    world.topic(1, 1);
+    world.start(1, LogClaim::Lost);
+    assert_eq!(world.shape(), "1/1/");
+}
+
+#[test]
 fn when_everybody_restarts_with_a_recovered_log_membership_is_kept() {
     let mut world = World::new(3);
     world.topic(3, 2);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
@@ -326,7 +326,15 @@ impl Actor {
         let done = match step {
             FollowStep::Ignore => return true,
             FollowStep::Refuse => {
-                warn!(partition = %self.tp, ?answer, "the leader's answer contradicts this log");
+                match answer.said {
+                    LeaderSaid::Diverging(_) => error!(
+                        partition = %self.tp, ?answer,
+                        "the leader's log lacks what is committed here: nothing is cut, and this \
+                         replica stays out of sync; when a disk of the leader was replaced, this \
+                         may be the last copy: look at both with dump-log, remove none of them"
+                    ),
+                    _ => warn!(partition = %self.tp, ?answer, "the answer contradicts this log"),
+                }
                 return false;
             }
             FollowStep::Keep => Ok(()),

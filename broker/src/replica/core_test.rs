@@ -114,6 +114,22 @@ fn kip_101_a_restarted_follower_keeps_what_is_committed() {
     );
 }
 
+#[test]
+fn a_leader_that_lost_its_disk_makes_nobody_give_up_what_is_committed() {
+    let mut cluster = Cluster::new(BugSet::NONE);
+    cluster.image(&[1, 2], &meta(1, 1, 1, &[1, 2]));
+    cluster.append(1, 7);
+    cluster.append(1, 8);
+    for _ in 0..3 {
+        cluster.fetch(2);
+    }
+    assert_eq!((cluster.hw(1), cluster.hw(2)), (2, 2));
+    cluster.image(&[2, 3], &meta(3, 2, 2, &[3]));
+    assert_eq!(cluster.fetch(2), Some(FollowStep::Refuse));
+    assert_eq!(cluster.node(2).log.records.len(), 2);
+    assert_eq!(cluster.hw(2), 2);
+}
+
 /// KIP-279: two quick failovers leave a follower whose last epoch the leader never saw; looking
 /// at the leader's end of the epoch alone would leave the logs different.
 #[test]

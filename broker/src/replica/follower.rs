@@ -186,11 +186,15 @@ impl Follower {
             true => leaders.end,
         };
         let to = shared.max(log.log_start());
-        if settings.durability == Durability::Fsync {
+        let gives_up = settings.durability == Durability::Fsync && to < self.hw.get();
+        if gives_up && settings.bugs.is_empty() {
             // A follower's own watermark is never above the true one, and in fsync mode nobody
-            // who holds less may become leader.
-            uphold(Invariant::TruncateFirst, settings.bugs, to >= self.hw.get());
+            // who holds less becomes leader, unless the disks of all members were lost. Then this
+            // log may be the last that has what was committed: nothing is cut. The process goes
+            // on: its other partitions are sound.
+            return FollowStep::Refuse;
         }
+        uphold(Invariant::TruncateFirst, settings.bugs, !gives_up);
         if to >= log.log_end() {
             // The leader sees a divergence where this log has none: nothing would ever change.
             return FollowStep::Refuse;
