@@ -95,6 +95,7 @@ impl NodeError {
     #[must_use]
     pub const fn exit_code(&self) -> i32 {
         match self {
+            NodeError::Log(OpenError::Foreign { .. }) => EXIT_CONFIG,
             NodeError::Log(_) | NodeError::Listen { .. } => EXIT_IO,
             NodeError::Meta(MetaError::Listen { .. } | MetaError::Store { .. }) => EXIT_IO,
             NodeError::Meta(MetaError::Config(_) | MetaError::Superseded(_)) => EXIT_CONFIG,
@@ -144,10 +145,15 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing is left running then.
     pub async fn start(mut config: BrokerConfig) -> Result<Self, NodeError> {
-        let store = LogStore::open(log_config(&config))?;
+        // From the operating system's entropy: a log that is begun now is told from all others.
+        let store = LogStore::open(log_config(&config, Uuid::new_v4()))?;
         let sockets = listen(&mut config, &store).await?;
         let config = Arc::new(config);
-        let meta = meta_node::start(config.clone(), true).await?;
+        let options = MetaOptions {
+            log: store.found(),
+            ..MetaOptions::new(config.clone(), true)
+        };
+        let meta = meta_node::start_with(options).await?;
         Ok(Self::assemble(config, store, meta, sockets))
     }
 
@@ -164,7 +170,8 @@ impl Node {
             sync_time,
             snapshot_every,
         } = ground;
-        let store = LogStore::open_manual(log_config(&config), storage.clone(), on_fatal)?;
+        let store =
+            LogStore::open_manual(log_config(&config, incarnation), storage.clone(), on_fatal)?;
         exec::spawn("wal-committer", store.driver(sync_time));
         let sockets = listen(&mut config, &store).await?;
         let config = Arc::new(config);
@@ -172,6 +179,7 @@ impl Node {
             config: config.clone(),
             storage,
             recovered: true,
+            log: store.found(),
             incarnation,
             snapshot_every,
         };
@@ -306,12 +314,12 @@ fn close(store: &LogStore, meta: &MetadataHandle) -> bool {
     }
 }
 
-fn log_config(config: &BrokerConfig) -> LogConfig {
+fn log_config(config: &BrokerConfig, new_log: Uuid) -> LogConfig {
     LogConfig {
         cache_bytes: config.log_cache_bytes,
         queue_bytes: config.log_queue_bytes,
         min_free_bytes: config.log_min_free_bytes,
-        ..LogConfig::of(config)
+        ..LogConfig::of(config, new_log)
     }
 }
 

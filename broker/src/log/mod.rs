@@ -20,6 +20,7 @@ mod committer;
 mod epoch_cache;
 mod extent;
 mod frame;
+mod identity;
 mod partition_log;
 mod partition_state;
 mod recovery;
@@ -31,6 +32,7 @@ mod wal_files;
 
 pub use batch::{BatchError, BatchHeader, ProducedBatch};
 pub use epoch_cache::EpochEnd;
+pub use identity::{LogFound, LogIdentity};
 pub use metrics::LogMetrics;
 pub use partition_log::{AppendError, Appended, PartitionLog};
 pub use recovery::TornTail;

@@ -106,10 +106,15 @@ pub(super) fn replay(
         .iter()
         .filter_map(|name| Some((parse_name(name)?, dir.join(name))))
         .collect();
+    if let Some((base, path)) = wal_files.first().filter(|(base, _)| base.get() > 0) {
+        // Nothing drops old files yet: somebody else did.
+        let reason = format!("it begins at WAL position {base}: the files before it are missing");
+        return Err(OpenError::corrupt(path, 0, reason));
+    }
     let mut found = Replayed {
         bases: wal_files.iter().map(|(base, _)| *base).collect(),
-        end: found_start(&wal_files),
-        proven: found_start(&wal_files),
+        end: Lsn(0),
+        proven: Lsn(0),
         torn: None,
         bytes: 0,
     };
@@ -136,11 +141,6 @@ pub(super) fn replay(
         found.proven = found.end;
     }
     Ok(found)
-}
-
-/// The WAL begins where its oldest file does.
-fn found_start(files: &[(Lsn, PathBuf)]) -> Lsn {
-    files.first().map_or(Lsn(0), |(base, _)| *base)
 }
 
 /// Reading one file from front to back.

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
 use super::committer::{Committer, CommitterConfig, OnFatal, Owner, Receipt, Refusal};
 use super::frame::Payload;
+use super::identity::{LogFound, LogIdentity};
 use super::metrics::LogMetrics;
 use super::partition_log::{AppendError, Parked, PartitionLog};
 use super::recovery::TornTail;
@@ -27,7 +29,7 @@ use crate::config::BrokerConfig;
 use crate::exec;
 use crate::storage::disk::Disk;
 use crate::storage::{Storage, read_small, rewrite};
-use crate::types::{BrokerEpoch, Durability, Lsn, Offset, TopicId, TopicPartition};
+use crate::types::{BrokerEpoch, BrokerId, Durability, Lsn, Offset, TopicId, TopicPartition};
 
 /// Called by the committer after it made something of this partition durable (or held): it must
 /// not wait, nor own the store. The owner of the partition then asks [`PartitionLog::held_end`].
@@ -56,6 +58,8 @@ pub struct LogConfig {
     pub min_free_bytes: u64,
     /// Rules that are switched off.
     pub bugs: BugSet,
+    /// Whose log it has to be, and the id that it gets if it is begun now; `None`: anybody's.
+    pub identity: Option<LogIdentity>,
 }
 
 impl LogConfig {
@@ -70,13 +74,19 @@ impl LogConfig {
             queue_bytes: 32 << 20,
             min_free_bytes: 16 << 20,
             bugs: BugSet::NONE,
+            identity: None,
         }
     }
 
-    /// The log of a broker with these settings.
+    /// The log of a broker with these settings; if it is begun now, `id` becomes its identity,
+    /// which no other log may have.
     #[must_use]
-    pub fn of(broker: &BrokerConfig) -> Self {
+    pub fn of(broker: &BrokerConfig, id: Uuid) -> Self {
         Self {
+            identity: Some(LogIdentity {
+                broker: broker.id,
+                log: id,
+            }),
             durability: broker.durability,
             wal_roll_bytes: broker.wal_roll_bytes,
             bugs: broker.bugs,
@@ -94,10 +104,25 @@ pub enum OpenError {
         /// The directory.
         dir: String,
     },
+    /// It belongs to another broker.
+    #[error(
+        "{dir} is the log of broker {owner}, and this is broker {asked}: give it the data \
+         directory of broker {asked}, or its own id"
+    )]
+    Foreign {
+        /// The directory.
+        dir: String,
+        /// Whose it is.
+        owner: BrokerId,
+        /// Who wants it.
+        asked: BrokerId,
+    },
     /// What is on disk is not what was written, below a point known to have been durable.
     #[error(
         "{file} is corrupt at byte {position}: {reason}; nothing was changed: restore the file, \
-         or remove the data directory to start over from the other replicas"
+         or move the log directory away to start over from the other replicas: what only this \
+         one holds is lost then; leave the metadata directory beside it: it holds this broker's \
+         votes, and without them committed metadata can be lost"
     )]
     Corrupt {
         /// The WAL file.
@@ -158,6 +183,7 @@ pub(super) struct StoreInner {
     storage: Arc<dyn Storage>,
     metrics: Arc<LogMetrics>,
     partitions: Mutex<Partitions>,
+    found: LogFound,
     clean_shutdown: Option<BrokerEpoch>,
     torn_tail: Option<TornTail>,
     pub bugs: BugSet,
@@ -215,6 +241,10 @@ impl LogStore {
     ) -> Result<Self, OpenError> {
         let dir = config.dir.clone();
         let lock = take_dir(&*storage, &dir)?;
+        let begun = match config.identity {
+            Some(identity) => identity.read(&*storage, &dir)?,
+            None => None,
+        };
         let marker = read_marker(&*storage, &dir)?;
         let replica = Replica::recover(&*storage, &dir, marker, config.bugs)?;
         let fail = |source| OpenError::Io {
@@ -224,6 +254,15 @@ impl LogStore {
         // From here on the directory may be changed: it is known to be sound.
         let bases = make_appendable(&*storage, &replica).map_err(fail)?;
         storage.remove(&dir.join(CLEAN_SHUTDOWN)).map_err(fail)?;
+        if let (None, Some(identity)) = (begun, config.identity) {
+            identity.write(&*storage, &dir).map_err(fail)?;
+        }
+        let found = LogFound {
+            id: begun
+                .or(config.identity)
+                .map_or(Uuid::nil(), |known| known.log),
+            empty: bases.is_empty(),
+        };
         let metrics = Arc::new(LogMetrics::default());
         let files = Arc::new(WalFiles::new(storage.clone(), &dir, &bases));
         let rules = (config.durability, config.wal_roll_bytes, config.bugs);
@@ -253,6 +292,7 @@ impl LogStore {
             dir,
             storage,
             metrics,
+            found,
             clean_shutdown: replica.clean_shutdown,
             torn_tail: replica.wal.torn.clone(),
             bugs: config.bugs,
@@ -376,6 +416,12 @@ impl LogStore {
     #[must_use]
     pub fn clean_shutdown(&self) -> Option<BrokerEpoch> {
         self.inner.clean_shutdown
+    }
+
+    /// Which log this is, as it was found at `open`.
+    #[must_use]
+    pub fn found(&self) -> LogFound {
+        self.inner.found
     }
 
     /// The tail that was cut off at `open`, if the last incarnation died while writing.

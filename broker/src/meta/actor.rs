@@ -31,6 +31,8 @@ use crate::types::{BrokerEpoch, BrokerId};
 const DIR: &str = "meta";
 /// Proposals that wait for the actor.
 const INBOX: usize = 1024;
+/// For the clean-shutdown marker to reach the disk; on a full one it never does.
+const MARKER: Duration = Duration::from_secs(10);
 /// What Raft gets to end in order; its store is safe without.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -133,7 +135,7 @@ impl Actor {
                 address: address.to_string(),
                 reason: error.to_string(),
             })?;
-        let log = lifecycle::claim(&config, options.recovered, &store).await?;
+        let log = lifecycle::claim(&config, options.recovered, options.log, &store).await?;
         // Each broker draws its own series, also when all are given one seed.
         let seed = config.seed.wrapping_add(node_id(config.id) << 32);
         seed_thread(seed);
@@ -159,7 +161,7 @@ impl Actor {
         let member = Member {
             core: core.clone(),
             incarnation: options.incarnation,
-            log,
+            log: (log, options.log.id),
             epoch: set_epoch,
         };
         let tasks = vec![
@@ -191,10 +193,13 @@ impl Actor {
             return;
         };
         let epoch = *self.epoch.borrow();
-        if let (true, Some(epoch)) = (stop.logs_closed, epoch)
-            && let Err(error) = self.core.store.set_clean_epoch(Some(epoch)).await
-        {
-            tracing::warn!(%error, "no clean-shutdown marker was left");
+        if let (true, Some(epoch)) = (stop.logs_closed, epoch) {
+            let marker = self.core.store.set_clean_epoch(Some(epoch));
+            match tokio::time::timeout(MARKER, marker).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "no clean-shutdown marker was left"),
+                Err(_) => tracing::warn!("no clean-shutdown marker was left in time"),
+            }
         }
         self.stopping.store(true, Ordering::Release);
         if tokio::time::timeout(FAREWELL, self.core.raft.shutdown())
@@ -270,7 +275,7 @@ async fn bootstrap(core: Arc<Core>) {
 struct Member {
     core: Arc<Core>,
     incarnation: uuid::Uuid,
-    log: LogClaim,
+    log: (LogClaim, uuid::Uuid),
     epoch: watch::Sender<Option<BrokerEpoch>>,
 }
 

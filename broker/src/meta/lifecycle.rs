@@ -19,38 +19,49 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::BrokerConfig;
+use crate::log::{LOG_DIR, LogFound};
 use crate::meta::command::{Applied, Command, LogClaim};
 use crate::meta::node::MetaError;
 use crate::meta::raft::Core;
 use crate::meta::raft_store::MetaStore;
 use crate::meta::rpc::{Answer, Heartbeat, HeartbeatAnswer, Request};
-use crate::meta::store_writer::StoreError;
 use crate::types::{BrokerEpoch, Durability};
 
 /// What this broker can say of its log, and the marker's end: it is removed before the broker
 /// registers, so that it speaks for one stop only.
 ///
 /// A store that never saw a registration belongs to a new disk: an empty log recovers without a
-/// fault and is worth nothing.
+/// fault and is worth nothing. The same goes for an empty log that is not the one with which this
+/// broker registered.
 ///
 /// # Errors
-/// When the store fails.
+/// When the store fails, or the log is another broker's or another life's.
 pub async fn claim(
     config: &BrokerConfig,
     recovered: bool,
+    log: LogFound,
     store: &MetaStore,
-) -> Result<LogClaim, StoreError> {
+) -> Result<LogClaim, MetaError> {
     let past = store.past();
+    let same = past.log_id.is_none_or(|known| known == log.id);
+    if !same && !log.empty {
+        return Err(MetaError::Config(format!(
+            "the log in {} is not the one with which broker {} registered: directories were \
+             exchanged or copied; put its own log back, or move this one away to start over from \
+             the other replicas (leave the metadata where it is)",
+            config.data_dir.join(LOG_DIR).display(),
+            config.id
+        )));
+    }
     if past.clean_epoch.is_some() {
         store.set_clean_epoch(None).await?;
     }
-    if !recovered || !past.registered {
-        return Ok(LogClaim::Unclean);
-    }
+    let kept = recovered && past.registered && same;
     Ok(match (config.durability, past.clean_epoch) {
-        (Durability::Fsync, _) => LogClaim::Recovered,
-        (Durability::Replicated, Some(epoch)) => LogClaim::CleanShutdown(epoch),
-        (Durability::Replicated, None) => LogClaim::Unclean,
+        (Durability::Fsync, _) if kept => LogClaim::Recovered,
+        (Durability::Fsync, _) => LogClaim::Lost,
+        (Durability::Replicated, Some(epoch)) if kept => LogClaim::CleanShutdown(epoch),
+        (Durability::Replicated, _) => LogClaim::Unclean,
     })
 }
 
@@ -58,15 +69,18 @@ pub async fn claim(
 pub async fn run(
     core: Arc<Core>,
     incarnation: Uuid,
-    log: LogClaim,
+    (log, log_id): (LogClaim, Uuid),
     epoch: watch::Sender<Option<BrokerEpoch>>,
 ) -> MetaError {
     // What was earned since then may have been earned by the other process, with another log.
     for log in [log, LogClaim::Unclean] {
         let granted = register(&core, incarnation, log).await;
         tracing::info!(broker = %core.config.id, epoch = %granted, ?log, "registered");
-        if let Err(error) = core.store.set_registered().await {
+        if let Err(error) = core.store.set_registered(log_id).await {
             return MetaError::from(error);
+        }
+        if log == LogClaim::Lost {
+            tell_of_orphans(&core);
         }
         epoch.send_replace(Some(granted));
         tokio::select! {
@@ -77,6 +91,25 @@ pub async fn run(
         tracing::warn!(broker = %core.config.id, "another process registered under this id");
     }
     MetaError::Superseded(core.config.id)
+}
+
+/// Names the partitions that nobody may lead any more because this broker's log is gone.
+fn tell_of_orphans(core: &Core) {
+    let (id, image) = (core.config.id, core.image());
+    for topic in image.topics.values() {
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            let orphan = partition.leader.is_none()
+                && partition.last_known_leader.is_none()
+                && partition.elr.is_empty();
+            if orphan && partition.replicas.contains(&id) {
+                tracing::error!(
+                    broker = %id, topic = %topic.name, partition = number,
+                    "no leader, for good: the logs of all in-sync replicas are gone, and another \
+                     replica may hold committed records that they had; it is left as it is"
+                );
+            }
+        }
+    }
 }
 
 async fn register(core: &Core, incarnation: Uuid, log: LogClaim) -> BrokerEpoch {
@@ -170,44 +203,74 @@ mod tests {
     use crate::meta::store_writer::Drive;
     use crate::storage::memory::MemoryStorage;
 
-    /// The claims of successive lives on one disk; after each, what the life left is done.
+    /// One life on a disk: what it claims with this log; then what it left is done.
+    async fn life(
+        (disk, durability): (&MemoryStorage, Durability),
+        recovered: bool,
+        log: LogFound,
+        stopped_at: Option<i64>,
+    ) -> Result<LogClaim, MetaError> {
+        let config = BrokerConfig {
+            durability,
+            ..BrokerConfig::default()
+        };
+        let opened = MetaStore::open(disk, Path::new("meta"), Drive::Inline);
+        let store = opened.expect("opened").0;
+        let claimed = claim(&config, recovered, log, &store).await?;
+        store.set_registered(log.id).await.expect("works");
+        if let Some(epoch) = stopped_at {
+            let marker = Some(BrokerEpoch(epoch));
+            store.set_clean_epoch(marker).await.expect("works");
+        }
+        Ok(claimed)
+    }
+
+    fn log(id: u128, empty: bool) -> LogFound {
+        let id = Uuid::from_u128(id);
+        LogFound { id, empty }
+    }
+
+    const MODES: [(Durability, LogClaim); 2] = [
+        (Durability::Fsync, LogClaim::Lost),
+        (Durability::Replicated, LogClaim::Unclean),
+    ];
+
     #[tokio::test]
     async fn a_marker_speaks_for_one_stop_and_an_unknown_disk_for_nothing() {
-        for durability in [Durability::Fsync, Durability::Replicated] {
+        for (durability, nothing) in MODES {
             let disk = MemoryStorage::new();
-            let config = BrokerConfig {
-                durability,
-                ..BrokerConfig::default()
-            };
             let life = async |recovered: bool, stopped_at: Option<i64>| {
-                let opened = MetaStore::open(&disk, Path::new("meta"), Drive::Inline);
-                let store = opened.expect("opened").0;
-                let claimed = claim(&config, recovered, &store).await.expect("works");
-                store.set_registered().await.expect("works");
-                if let Some(epoch) = stopped_at {
-                    let marker = Some(BrokerEpoch(epoch));
-                    store.set_clean_epoch(marker).await.expect("works");
-                }
-                claimed
+                let claimed = life((&disk, durability), recovered, log(1, false), stopped_at);
+                claimed.await.expect("the same log")
             };
             let kept = |claim| match durability {
                 Durability::Fsync => LogClaim::Recovered,
                 Durability::Replicated => claim,
             };
-            assert_eq!(life(true, Some(7)).await, LogClaim::Unclean, "a new disk");
+            assert_eq!(life(true, Some(7)).await, nothing, "a new disk");
             let marker = LogClaim::CleanShutdown(BrokerEpoch(7));
             assert_eq!(life(true, None).await, kept(marker));
-            assert_eq!(
-                life(true, Some(9)).await,
-                kept(LogClaim::Unclean),
-                "crashed"
-            );
-            assert_eq!(life(false, None).await, LogClaim::Unclean, "not recovered");
-            assert_eq!(
-                life(true, None).await,
-                kept(LogClaim::Unclean),
-                "marker used up"
-            );
+            let crashed = kept(LogClaim::Unclean);
+            assert_eq!(life(true, Some(9)).await, crashed, "crashed");
+            assert_eq!(life(false, None).await, nothing, "not recovered");
+            assert_eq!(life(true, None).await, crashed, "marker used up");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_log_is_worth_nothing_when_empty_and_refused_when_not() {
+        for (durability, nothing) in MODES {
+            let disk = MemoryStorage::new();
+            let on = (&disk, durability);
+            let first = life(on, true, log(1, true), None).await;
+            assert_eq!(first.expect("a new disk"), nothing);
+            let refused = life(on, true, log(2, false), None).await;
+            let refused = refused.expect_err("exchanged").to_string();
+            assert!(refused.contains("not the one with which"), "{refused}");
+            let gone = life(on, true, log(2, true), Some(7)).await;
+            assert_eq!(gone.expect("begun anew"), nothing);
+            let marked = life(on, true, log(2, false), None).await.expect("its own");
+            assert_ne!(marked, nothing, "what it holds since counts");
         }
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::config::BrokerConfig;
 use crate::exec;
+use crate::log::LogFound;
 use crate::meta::actor::{self, Ends, Stop};
 use crate::meta::command::Command;
 use crate::meta::handle::MetadataHandle;
@@ -82,6 +83,8 @@ pub struct MetaOptions {
     pub storage: Arc<dyn Storage>,
     /// Recovery found the partitions' logs as they must be (up to a torn tail).
     pub recovered: bool,
+    /// Which log that is.
+    pub log: LogFound,
     /// Of this process: never used before, by any process of this broker, on any disk.
     pub incarnation: Uuid,
     /// The log is compacted after this many entries.
@@ -97,6 +100,10 @@ impl MetaOptions {
             config,
             storage: Arc::new(Disk),
             recovered,
+            log: LogFound {
+                id: Uuid::nil(),
+                empty: false,
+            },
             incarnation: Uuid::new_v4(),
             snapshot_every: 1000,
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogId, RaftLogReader, StorageIOError};
+use uuid::Uuid;
 
 use crate::meta::codec::{CodecError, Format};
 use crate::meta::raft_types::{Entry, LogId, MetaRaft, SnapshotMeta, StorageError, Vote};
@@ -65,6 +66,8 @@ pub struct Past {
     /// Whether the broker was ever registered with this store. If not, the disk is new, or was
     /// replaced, and says nothing of what the broker once held.
     pub registered: bool,
+    /// The log with which it was registered last, if that is known.
+    pub log_id: Option<Uuid>,
 }
 
 /// Cheap to clone; all clones are one store.
@@ -144,12 +147,12 @@ impl MetaStore {
         self.past
     }
 
-    /// Notes that the broker is registered; on disk when this returns.
+    /// Notes that the broker is registered with this log; on disk when this returns.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_registered(&self) -> Result<(), StoreError> {
-        let changes = vec![Change::Set(REGISTERED, Some(Vec::new()))];
+    pub async fn set_registered(&self, log_id: Uuid) -> Result<(), StoreError> {
+        let changes = vec![Change::Set(REGISTERED, Some(log_id.as_bytes().to_vec()))];
         self.writer.write_and_wait(changes).await
     }
 
@@ -185,6 +188,7 @@ fn load(contents: &Contents) -> Result<(Memory, Past), CodecError> {
     let past = Past {
         clean_epoch: value(CLEAN_EPOCH).map(|v| EPOCH.decode(v)).transpose()?,
         registered: value(REGISTERED).is_some(),
+        log_id: value(REGISTERED).and_then(|id| Uuid::from_slice(id).ok()),
     };
     Ok((memory, past))
 }

@@ -209,3 +209,46 @@ fn a_corrupt_log_is_told_with_its_place_and_left_as_it_is() {
     let (code, text) = end_of(&["dump-log", &data]);
     assert_eq!(code, Some(74), "{text}");
 }
+
+#[test]
+fn an_exchanged_log_and_another_brokers_log_are_refused() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for dir in &dirs {
+        let mut running = Running::start(dir.path(), &[]);
+        running.topic("t");
+        produce_one(&running, b"mine");
+        running.terminate();
+        assert_eq!(running.ended().code(), Some(0));
+    }
+    let data = dirs[0].path().display().to_string();
+    let any = "127.0.0.1:0";
+    let start = [
+        "--data-dir",
+        &data,
+        "--client-listen",
+        any,
+        "--replication-listen",
+        any,
+        "--controller-listen",
+        any,
+        "--admin-listen",
+        any,
+    ];
+    let other = ["--id", "2", "--voters", "2@127.0.0.1:1"];
+    let (code, text) = end_of(&[&start[..], &other].concat());
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("is the log of broker 1"), "{text}");
+
+    let [mine, yours] = [0, 1].map(|at: usize| dirs[at].path().join("log"));
+    let aside = dirs[0].path().join("aside");
+    std::fs::rename(&mine, &aside).unwrap();
+    std::fs::rename(&yours, &mine).unwrap();
+    let (code, text) = end_of(&start);
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("not the one with which"), "{text}");
+
+    std::fs::rename(&mine, &yours).unwrap();
+    std::fs::rename(&aside, &mine).unwrap();
+    let running = Running::start(dirs[0].path(), &[]);
+    running.wait_until_led("t");
+}

@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use super::support::{
     ModelLog, assert_like, batch, cases, config, healthy, open, produced, read_all, take, tp,
 };
-use crate::log::{LogConfig, OpenError, ReadError};
+use crate::log::{LogConfig, LogFound, LogIdentity, OpenError, ReadError};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{Storage, read_small};
-use crate::types::{BrokerEpoch, LeaderEpoch, Offset};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 const EPOCH: LeaderEpoch = LeaderEpoch(1);
 
@@ -130,6 +130,51 @@ fn a_missing_file_in_the_middle_is_refused() {
     let error = open(&disk, config(4096)).err().unwrap().to_string();
     assert!(error.contains("was durable"), "{error}");
     assert!(error.contains(files[0].0.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_missing_first_file_is_refused() {
+    let disk = MemoryStorage::new();
+    written(&disk, 30, false);
+    disk.remove(&wal_files(&disk)[0].0).unwrap();
+    let next = wal_files(&disk)[0].0.display().to_string();
+    let error = open(&disk, config(4096)).err().unwrap().to_string();
+    assert!(error.contains("the files before it are missing"), "{error}");
+    assert!(error.contains(&next), "{error}");
+}
+
+#[test]
+fn a_log_knows_whose_it_is_and_whether_it_is_the_one_that_was() {
+    let disk = MemoryStorage::new();
+    let of = |broker, id| LogConfig {
+        identity: Some(LogIdentity {
+            broker: BrokerId(broker),
+            log: uuid::Uuid::from_u128(id),
+        }),
+        ..config(4096)
+    };
+    let found = |broker, id| open(&disk, of(broker, id)).map(|(store, _)| store.found());
+    let log = |id, empty| LogFound {
+        id: uuid::Uuid::from_u128(id),
+        empty,
+    };
+    assert_eq!(found(1, 7).unwrap(), log(7, true), "begun");
+    assert_eq!(found(1, 8).unwrap(), log(7, true), "its id stays");
+    written(&disk, 3, false);
+    assert_eq!(found(1, 9).unwrap(), log(7, false));
+    let before = contents(&disk);
+    let error = found(2, 9).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("the log of broker 1"), "{said}");
+    assert_eq!(contents(&disk), before, "nothing was changed");
+    disk.tamper(Path::new("log/identity"), |bytes| bytes.truncate(5));
+    let error = found(1, 9).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    for (path, _) in disk.files() {
+        disk.remove(&path).unwrap();
+    }
+    assert_eq!(found(1, 9).unwrap(), log(9, true), "another log");
 }
 
 #[test]
