@@ -363,7 +363,7 @@ impl Committer {
 
     /// Draws the consequences of a commit; whether to go on at once.
     fn settle(&self, outcome: Result<(), WalError>) -> bool {
-        let (full, failed) = match outcome {
+        let (full, failed) = match &outcome {
             Ok(()) => ((self.config.disk_is_full)(), None),
             Err(WalError::NoSpace { .. }) => (true, None),
             Err(error @ WalError::Failed { .. }) => (false, Some(error.to_string())),
@@ -377,10 +377,13 @@ impl Committer {
         drop(queue);
         self.config.metrics.disk_full.set(full.into());
         if full && !was_full {
-            tracing::error!("the log's disk is full: appends are refused until there is room");
+            let why = outcome
+                .err()
+                .map_or("little room is left".to_owned(), |e| e.to_string());
+            tracing::error!("the log cannot grow ({why}): appends are refused until it can");
             self.room.notify_waiters();
         } else if was_full && !full {
-            tracing::info!("the log's disk has room again: appends are taken");
+            tracing::info!("the log can grow again: appends are taken");
         }
         if let Some(reason) = &failed {
             (self.config.on_fatal)(reason);

@@ -241,10 +241,8 @@ impl LogStore {
     ) -> Result<Self, OpenError> {
         let dir = config.dir.clone();
         let lock = take_dir(&*storage, &dir)?;
-        let begun = match config.identity {
-            Some(identity) => identity.read(&*storage, &dir)?,
-            None => None,
-        };
+        let identity = config.identity.map(|mine| mine.read(&*storage, &dir));
+        let begun = identity.transpose()?.flatten();
         let marker = read_marker(&*storage, &dir)?;
         let replica = Replica::recover(&*storage, &dir, marker, config.bugs)?;
         let fail = |source| OpenError::Io {

@@ -12,8 +12,8 @@
 //! * a failed fdatasync is never tried again: the kernel may have dropped the pages and would
 //!   then report success ("fsyncgate"). The caller ends the process.
 //!
-//! A full disk is no failure: what was written before stands, and the same frames are written to
-//! the same place when there is room.
+//! A full disk is no failure, nor are too many open files: what was written before stands, and the
+//! same frames are written to the same place when there is room.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use super::metrics::LogMetrics;
 use super::wal_files::{FILE_HEADER, WalFiles, encode_header, file_name, position_in};
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
-use crate::storage::{File, Storage, is_no_space};
+use crate::storage::{File, Storage, is_no_handle, is_no_space};
 use crate::types::{Durability, Lsn};
 
 const PADDING: [u8; FRAME_ALIGN] = [0; FRAME_ALIGN];
@@ -238,7 +238,7 @@ fn header_of(frame: &Frame, durable: Lsn) -> FrameHeader {
 
 fn failure(what: &'static str, path: &Path, source: io::Error) -> WalError {
     let file = path.display().to_string();
-    match is_no_space(&source) {
+    match is_no_space(&source) || is_no_handle(&source) {
         true => WalError::NoSpace { file, source },
         false => WalError::Failed { what, file, source },
     }

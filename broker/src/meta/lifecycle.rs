@@ -9,8 +9,8 @@
 //! When the image shows another incarnation under this broker's id, it is either a late copy of
 //! its own former life's registration or another process with the same id. Once it registers
 //! anew, which undoes the first, but claims nothing for its log: what the broker id is a member of
-//! by then, the other process may have earned with other contents. The second time it stops, so of two processes that share an id
-//! by mistake only the younger goes on.
+//! by then, the other process may have earned with other contents. The second time it stops, so of
+//! two processes that share an id by mistake only the younger goes on.
 
 use std::sync::Arc;
 use std::time::Duration;

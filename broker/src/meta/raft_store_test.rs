@@ -248,7 +248,10 @@ async fn snapshot_and_marker_survive_and_an_older_snapshot_does_not_replace_a_ne
         .set_clean_epoch(Some(BrokerEpoch(3)))
         .await
         .expect("saved");
-    store.set_registered().await.expect("saved");
+    store
+        .set_registered(Uuid::from_u128(7))
+        .await
+        .expect("saved");
     assert_eq!(store.past(), Past::default(), "it is about earlier lives");
     drop((first, store, slow));
 
@@ -259,7 +262,8 @@ async fn snapshot_and_marker_survive_and_an_older_snapshot_does_not_replace_a_ne
         store.past(),
         Past {
             clean_epoch,
-            registered
+            registered,
+            log_id: Some(Uuid::from_u128(7)),
         }
     );
     let mut again = machine(&store);
@@ -300,4 +304,50 @@ fn a_second_process_and_a_damaged_file_are_refused_with_the_place() {
     let damaged = MetaStore::open(&disk, Path::new(DIR), Drive::Inline);
     let error = damaged.expect_err("damaged").to_string();
     assert!(error.contains("raft.redb"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_ends_no_store() {
+    let disk = MemoryStorage::new();
+    let open = || MetaStore::open(&disk, Path::new(DIR), Drive::Thread).expect("opened");
+    let (store, thread) = open();
+    let (done, outcome) = std::sync::mpsc::channel();
+    let write = |index: u64| {
+        let change = Change::Append(vec![(index, vec![0; 1000])]);
+        let done = done.clone();
+        let tell = move |result: Result<(), StoreError>| done.send(result.is_ok()).unwrap();
+        store.writer.write(vec![change], Box::new(tell));
+    };
+    let patience = std::time::Duration::from_secs(30);
+    let until_full = || {
+        let deadline = std::time::Instant::now() + patience;
+        while !thread.is_full() {
+            assert!(std::time::Instant::now() < deadline, "never full");
+            std::thread::yield_now();
+        }
+    };
+    disk.refuse_writes(Some(libc::ENOSPC));
+    write(1);
+    until_full();
+    assert!(outcome.try_recv().is_err(), "it waits");
+    write(2);
+    disk.refuse_writes(None);
+    for _ in 0..2 {
+        assert_eq!(outcome.recv_timeout(patience), Ok(true), "there is room");
+    }
+
+    // A stop does not wait for room; what was not written was never acknowledged.
+    disk.refuse_writes(Some(libc::ENOSPC));
+    write(3);
+    until_full();
+    drop(store);
+    thread.join();
+    assert_eq!(outcome.recv_timeout(patience), Ok(false));
+    disk.refuse_writes(None);
+    let (writer, contents, thread) =
+        store_writer::open(&disk, Path::new(DIR), Drive::Thread).expect("opened");
+    let found: Vec<u64> = contents.log.iter().map(|(index, _)| *index).collect();
+    assert!(found.starts_with(&[1, 2]), "{found:?}");
+    drop(writer);
+    thread.join();
 }

@@ -5,7 +5,9 @@
 //! thread never waits for the disk, so a slow disk does not delay its heartbeats. In a simulation
 //! it runs where it is called ([`Drive::Inline`]).
 //!
-//! The first failed write is final: everything after it fails too. Raft stops then, and with it
+//! On a full disk the thread waits for room: metadata stands still, and reads go on.
+//!
+//! Every other failed write is final: everything after it fails too. Raft stops then, and with it
 //! the process; what reached the disk is found out at the next start.
 
 use std::fmt;
@@ -17,6 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use crate::exec;
 use crate::storage::Storage;
 use crate::storage::redb_backend::RedbFile;
+use crate::storage::room::Room;
 
 /// Name of the database in the store's directory.
 const FILE: &str = "raft.redb";
@@ -39,7 +42,7 @@ pub const SNAPSHOT_META: &str = "snapshot-meta";
 pub const SNAPSHOT: &str = "snapshot";
 /// The clean-shutdown marker: the broker epoch at the stop.
 pub const CLEAN_EPOCH: &str = "clean-epoch";
-/// There once the broker was registered.
+/// There once the broker was registered: the id of the log with which it was, last.
 pub const REGISTERED: &str = "registered";
 
 /// The store cannot be read or written.
@@ -122,16 +125,27 @@ impl fmt::Debug for StoreWriter {
 
 /// Joins the writer's thread: afterwards the database is closed.
 #[derive(Debug)]
-pub struct WriterThread(Option<std::thread::JoinHandle<()>>);
+pub struct WriterThread {
+    thread: Option<std::thread::JoinHandle<()>>,
+    room: Arc<Room>,
+}
 
 impl WriterThread {
     /// Waits until the last [`StoreWriter`] is gone and the database is closed.
+    /// A full disk is not waited for any more.
     pub fn join(self) {
-        if let Some(thread) = self.0
+        self.room.wait_when_full(false);
+        if let Some(thread) = self.thread
             && thread.join().is_err()
         {
             tracing::error!("the metadata store's thread panicked");
         }
+    }
+
+    /// Whether the writer waits for room on its disk.
+    #[cfg(test)]
+    pub fn is_full(&self) -> bool {
+        self.room.is_full()
     }
 }
 
@@ -150,6 +164,7 @@ pub fn open(
         reason,
     };
     let file = RedbFile::open(storage, dir, FILE).map_err(|error| fail(error.to_string()))?;
+    let room = file.room();
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)
@@ -170,11 +185,16 @@ pub fn open(
             let (jobs, queue) = mpsc::channel();
             let thread = exec::spawn_thread("meta-store", move || run(writer, &queue))
                 .map_err(|error| fail(error.to_string()))?;
+            room.wait_when_full(true);
             (Door::Thread(jobs), Some(thread))
         }
     };
     let door = Arc::new(door);
-    Ok((StoreWriter { door, path }, contents, WriterThread(thread)))
+    Ok((
+        StoreWriter { door, path },
+        contents,
+        WriterThread { thread, room },
+    ))
 }
 
 fn set_up(database: &Database) -> Result<(), redb::Error> {

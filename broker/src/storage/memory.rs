@@ -57,6 +57,9 @@ struct World {
     capacity: Option<usize>,
     fail_datasync: bool,
     fail_reads: bool,
+    /// Errors of the operating system with which writes, and new or removed names, are refused.
+    refuse_writes: Option<i32>,
+    refuse_names: Option<i32>,
 }
 
 /// A file system in memory. Clones share it.
@@ -205,6 +208,16 @@ impl MemoryStorage {
         self.world().fail_reads = fail;
     }
 
+    /// Writes are refused with this error (`errno`) and change nothing, or work again.
+    pub fn refuse_writes(&self, errno: Option<i32>) {
+        self.world().refuse_writes = errno;
+    }
+
+    /// Making and removing files is refused with this error (`errno`), or works again.
+    pub fn refuse_names(&self, errno: Option<i32>) {
+        self.world().refuse_names = errno;
+    }
+
     /// Power loss or death of the process: what is left is what a later `open` sees. Files opened
     /// before must not be used any more. Faults are cleared; the capacity stays.
     pub fn crash(&self, crash: Crash, rng: &mut impl Rng) {
@@ -242,6 +255,13 @@ impl MemoryStorage {
     }
 }
 
+fn refused(errno: Option<i32>) -> io::Result<()> {
+    match errno {
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Ok(()),
+    }
+}
+
 impl World {
     /// Counts one change; says whether it is the one in which the disk dies.
     fn burn(&mut self) -> io::Result<bool> {
@@ -276,6 +296,7 @@ impl File for MemoryFile {
             .iter()
             .for_each(|buffer| bytes.extend_from_slice(buffer));
         let mut world = self.storage.changing()?;
+        refused(world.refuse_writes)?;
         let dies = world.burn()?;
         let room = world.room();
         let mut inode = locked(&self.inode);
@@ -369,6 +390,7 @@ impl Storage for MemoryStorage {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut world = self.changing()?;
+        refused(world.refuse_names)?;
         if world.files.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -411,6 +433,7 @@ impl Storage for MemoryStorage {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.changing()?;
+        refused(world.refuse_names)?;
         if world.burn()? {
             return Err(dead());
         }

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod memory;
 pub mod redb_backend;
+pub mod room;
 
 use std::io;
 use std::path::Path;
@@ -104,6 +105,13 @@ pub fn is_no_space(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Whether `error` means that this process, or the machine, has as many files open as it may: it
+/// may be tried again when some were closed.
+#[must_use]
+pub fn is_no_handle(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Reads a whole small file; `None` when there is none.

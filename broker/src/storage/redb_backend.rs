@@ -11,11 +11,15 @@ use std::sync::Arc;
 
 use redb::{BackendError, StorageBackend};
 
+use super::room::Room;
 use super::{File, Storage, rewrite};
 
 /// One open file, and the lock of the directory that it is in.
 pub struct RedbFile {
     file: Arc<dyn File>,
+    /// Its name, for the log.
+    name: String,
+    room: Arc<Room>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -42,7 +46,18 @@ impl RedbFile {
             storage.remove(&path)?;
             storage.create(&path)?
         };
-        Ok(Self { file, _lock: lock })
+        Ok(Self {
+            file,
+            name: path.display().to_string(),
+            room: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    /// What it does on a full disk.
+    #[must_use]
+    pub fn room(&self) -> Arc<Room> {
+        self.room.clone()
     }
 
     /// Says that the database `name` in `dir` was set up, durably.
@@ -78,7 +93,7 @@ impl StorageBackend for RedbFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.room.find(&self.name, || self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -86,7 +101,8 @@ impl StorageBackend for RedbFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, &[io::IoSlice::new(data)])
+        let write = || self.file.write_at(offset, &[io::IoSlice::new(data)]);
+        self.room.find(&self.name, write)
     }
 
     // The directory's lock already keeps every other process out.

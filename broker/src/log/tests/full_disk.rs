@@ -114,3 +114,26 @@ fn a_crash_on_a_full_disk_loses_nothing_held() {
         assert_like(&log, &model, 500);
     }
 }
+
+#[test]
+fn too_many_open_files_are_waited_for_when_a_file_is_begun() {
+    for errno in [libc::EMFILE, libc::ENFILE] {
+        let disk = MemoryStorage::new();
+        let (store, fatal) = open(&disk, config(4096)).unwrap();
+        let (mut log, mut model) = (take(&store, tp(1, 0)), ModelLog::default());
+        let bytes = batch(0, 2, 200);
+        log.append(EPOCH, &produced(&bytes)).unwrap();
+        model.append(EPOCH.get(), &bytes);
+        while store.commit_pending() {}
+        disk.refuse_names(Some(errno));
+        let error = fill(&store, &mut log, &mut model);
+        assert!(matches!(error, AppendError::DiskFull { .. }), "{error}");
+        assert_like(&log, &model, 500);
+        disk.refuse_names(None);
+        while store.commit_pending() {}
+        assert!(log.is_settled());
+        assert_eq!(fatal.lock().unwrap().len(), 0);
+        drop((log, store));
+        assert_like(&take(&healthy(&disk), tp(1, 0)), &model, 500);
+    }
+}
