@@ -123,6 +123,40 @@ fn connections_beyond_the_limit_are_closed_and_places_are_given_again() {
 }
 
 #[test]
+fn connections_leave_the_log_its_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // 512 of them are for followers, the log and the rest.
+    let more = ["--max-connections", "1000"];
+    let mut running = Running::start_with_open_files(dir.path(), 640, &more);
+    let warned = |line: &String| line.contains("max-connections: 128 instead of 1000");
+    assert!(running.log().iter().any(warned));
+    running.topic("t");
+    let mut good = running.connect();
+    is_served(&mut good, "t");
+    let _crowd: Vec<Raw> = (0..200).map(|_| running.connect()).collect();
+    wait_until("the house is full", || running.metric(OPEN) == 128.0);
+    is_served(&mut good, "t");
+}
+
+#[test]
+fn lengths_alone_leave_large_produces_their_memory() {
+    let (running, _dir) = started(&[]);
+    let _liars: Vec<Raw> = (0..10)
+        .map(|_| {
+            let mut liar = running.connect();
+            let announced = u32::to_be_bytes(100 << 20);
+            liar.stream.write_all(&announced).expect("it is read");
+            liar
+        })
+        .collect();
+    let mut good = running.connect();
+    for _ in 0..10 {
+        good.ask(&produce("t", &one_record(&vec![b'x'; 900_000])));
+    }
+    is_served(&mut good, "t");
+}
+
+#[test]
 fn who_does_not_read_answers_holds_up_nobody() {
     let (running, _dir) = started(&[]);
     let mut good = running.connect();

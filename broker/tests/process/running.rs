@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -55,11 +56,41 @@ impl Running {
         Self::start_at(dir, any, any, more)
     }
 
+    /// Starts on free ports as a process that may have no more than `files` open files.
+    pub fn start_with_open_files(dir: &Path, files: u64, more: &[&str]) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::launch(dir, (any, any), more, |command| {
+            let limit = libc::rlimit {
+                rlim_cur: files,
+                rlim_max: files,
+            };
+            // SAFETY: the call gets a pointer to a structure that lives longer than it runs.
+            let set =
+                move || match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                };
+            // SAFETY: between fork and exec there is one system call and no allocation.
+            unsafe { command.pre_exec(set) };
+        })
+    }
+
     /// Starts on these ports.
     pub fn start_at(dir: &Path, client: SocketAddr, admin: SocketAddr, more: &[&str]) -> Self {
+        Self::launch(dir, (client, admin), more, |_| {})
+    }
+
+    fn launch(
+        dir: &Path,
+        (client, admin): (SocketAddr, SocketAddr),
+        more: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let arguments = arguments(dir, client, admin);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut child = command(&[&arguments[..], more].concat())
+        let mut command = command(&[&arguments[..], more].concat());
+        prepare(&mut command);
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

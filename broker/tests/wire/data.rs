@@ -206,6 +206,25 @@ fn acks_0_has_no_answer_and_keeps_its_place() {
 }
 
 #[test]
+fn a_timeout_is_for_acks_all_only() {
+    let broker = Single::start();
+    let mut connection = broker.topic().connect();
+    let with_timeout = |acks, timeout: i32| {
+        let mut request = produce(7, acks, &batch(NOBODY, &[b"a"]));
+        request[14..18].copy_from_slice(&timeout.to_be_bytes());
+        request
+    };
+    for offset in 0..10_u8 {
+        connection.send(&with_timeout(0, 0));
+        let timeout = if offset % 2 == 0 { 0 } else { -1 };
+        let answer = connection.ask(&with_timeout(1, timeout));
+        // Correlation id, one topic "t", one partition 0; then the error and the base offset.
+        let outcome = &answer[4 + 4 + 3 + 4 + 4..][..10];
+        assert_eq!(outcome, [0, 0, 0, 0, 0, 0, 0, 0, 0, 2 * offset + 1]);
+    }
+}
+
+#[test]
 fn a_corrupt_batch_is_refused_alone_and_with_acks_0_it_closes() {
     let broker = Single::start();
     let mut connection = broker.topic().connect();
