@@ -323,7 +323,7 @@ impl Leader {
         now: Duration,
     ) -> Vec<Effect> {
         let mut effects: Vec<_> = self.advance(settings, log, now).into_iter().collect();
-        if self.propose_expand(settings) {
+        if self.propose_expand(settings, now) {
             effects.extend(self.take_proposal(settings));
         }
         effects
@@ -375,8 +375,10 @@ impl Leader {
         Some(Effect::HighWatermark(target))
     }
 
-    /// R7: a follower that has everything that may be committed is to join.
-    fn propose_expand(&mut self, settings: &Settings) -> bool {
+    /// R7: a follower that has everything that may be committed, and that still fetches, is to join.
+    /// (While the watermark stands still, for want of members, one that died at it would else be
+    /// taken back as soon as it has left.)
+    fn propose_expand(&mut self, settings: &Settings, now: Duration) -> bool {
         if !self.isr.is_settled() {
             return false;
         }
@@ -388,6 +390,7 @@ impl Leader {
             let joins = !self.isr.committed().contains(id)
                 && offset >= hw
                 && complete
+                && progress.is_fetching(now, settings.lag_time_max)
                 && progress.is_eligible();
             joins.then_some((*id, offset))
         });

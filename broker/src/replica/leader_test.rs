@@ -225,6 +225,21 @@ fn laggards_leave_only_with_the_controllers_consent() {
 }
 
 #[test]
+fn a_dead_follower_at_a_frozen_watermark_is_not_taken_back() {
+    let (mut core, mut log) = leader(&[1, 2, 3], &[4]);
+    recorded(&mut core, &log, 2, 1);
+    recorded(&mut core, &log, 3, 1);
+    log.records.push((5, 0));
+    let late = T0 + LAG_MAX * 2;
+    assert_eq!(proposed(&core.tick(&log, late)), Some(vec![1]));
+    core.adopt(&meta(1, 5, 11, &[1]), &log, late);
+    assert_eq!(core.hw(), Offset(1), "too few members");
+    assert_eq!(proposed(&core.tick(&log, late)), None, "nobody fetches");
+    let (_, effects) = core.fetch(&fetch(3, 5, 1, Some(4)), &log, late);
+    assert_eq!(proposed(&effects), Some(vec![1, 3]), "it lives");
+}
+
+#[test]
 fn m12_goes_on_alone_while_its_proposal_has_no_answer() {
     let bugs = BugSet::NONE.with(SeededBug::ZombieSelfIsr);
     let (mut core, log) = leader_with(bugs, &[1, 2, 3], &[4, 4]);

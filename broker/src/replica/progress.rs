@@ -111,6 +111,13 @@ impl Progress {
             .is_some_and(|offset| offset >= leader_end || self.is_recent(now, lag_max))
     }
 
+    /// It fetched within the last `lag_max`, in this epoch.
+    #[must_use]
+    pub fn is_fetching(&self, now: Duration, lag_max: Duration) -> bool {
+        self.last_fetch
+            .is_some_and(|(at, _)| now.saturating_sub(at) <= lag_max)
+    }
+
     fn is_recent(&self, now: Duration, lag_max: Duration) -> bool {
         self.caught_up_at
             .is_some_and(|at| now.saturating_sub(at) <= lag_max)
