@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::config::{BrokerConfig, Voter};
@@ -110,11 +111,18 @@ fn endpoint(port: u16) -> Endpoint {
     }
 }
 
-/// Ports that were free a moment ago.
+/// Ports that were free a moment ago, and that no outgoing connection is given meanwhile: those
+/// come from 32768 on. Each is handed out once in this process.
 fn free_ports() -> [u16; 4] {
-    let sockets: [TcpListener; 4] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    sockets.map(|socket| socket.local_addr().expect("bound").port())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let free = || loop {
+        let number = std::process::id() * 61 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(number % 20_000).expect("small");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    };
+    std::array::from_fn(|_| free())
 }
 
 /// Polls until `condition` holds.
