@@ -375,7 +375,7 @@ impl Leader {
         Some(Effect::HighWatermark(target))
     }
 
-    /// R7: a follower that has everything that may be committed, and that still fetches, is to join.
+    /// R7: a follower that has everything that may be committed, and still fetches, is to join.
     /// (While the watermark stands still, for want of members, one that died at it would else be
     /// taken back as soon as it has left.)
     fn propose_expand(&mut self, settings: &Settings, now: Duration) -> bool {
