@@ -12,6 +12,7 @@
 //! * [`history`]: the events of a run and the recorder
 //! * [`artifacts`]: builds the static binaries that go into a node
 //! * [`runtime`]: where a cluster runs: containers, or network namespaces
+//! * [`bench`]: how fast it is; [`matrix`]: which seeded bug is found, how often
 
 // First: its macros are used by all the others.
 #[macro_use]
@@ -24,6 +25,7 @@ pub mod clients;
 pub mod exit;
 pub mod history;
 pub mod kafka;
+pub mod matrix;
 pub mod metrics;
 pub mod roles;
 pub mod run;

@@ -161,7 +161,9 @@ impl Executor {
     /// measured.
     ///
     /// A fault waits for those that should have ended before it: on a slow machine faults come
-    /// later than scheduled, never on top of each other.
+    /// later than scheduled, never on top of each other unless the schedule says so. A fault
+    /// inside another begins when that one has taken effect, and is taken back before it; that it
+    /// is gone is measured when both are.
     pub async fn run(
         &self,
         schedule: &Schedule,
@@ -169,12 +171,23 @@ impl Executor {
         stop: watch::Receiver<bool>,
     ) -> Execution {
         let (halt, halted) = watch::channel(false);
-        let (done, _) = watch::channel(BTreeSet::new());
-        let done = Arc::new(done);
+        let (marks, _) = watch::channel(BTreeSet::new());
+        let marks = Arc::new(marks);
         let mut tasks = JoinSet::new();
         for fault in &schedule.faults {
             let ends = |other: &&Fault| other.at_ms + other.for_ms <= fault.at_ms;
-            let before = schedule.faults.iter().filter(ends).map(|f| f.id);
+            let begins_when = schedule.faults.iter().filter_map(|other| {
+                if other.holds_around(fault) {
+                    Some((Mark::Bites, other.id))
+                } else if ends(&other) && schedule.faults.iter().any(|f| both(f, fault, other)) {
+                    Some((Mark::Undone, other.id))
+                } else {
+                    ends(&other).then_some((Mark::Done, other.id))
+                }
+            });
+            let around = schedule.faults.iter().filter(|f| f.holds_around(fault));
+            let inside = schedule.faults.iter().filter(|f| fault.holds_around(f));
+            let undone = |fault: &Fault| (Mark::Undone, fault.id);
             let course = Course {
                 executor: self.clone(),
                 fault: fault.clone(),
@@ -184,8 +197,10 @@ impl Executor {
                     asked: stop.clone(),
                     failed: halted.clone(),
                 },
-                before: before.collect(),
-                done: done.clone(),
+                begins_when: begins_when.collect(),
+                around: around.map(undone).collect(),
+                inside: inside.map(undone).collect(),
+                marks: marks.clone(),
                 told: BTreeMap::new(),
                 measured: Map::new(),
             };
@@ -242,6 +257,22 @@ async fn turns_true(value: &mut watch::Receiver<bool>) {
     }
 }
 
+/// How far a fault has come, for those that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    /// It has taken effect, or never will.
+    Bites,
+    /// It has been taken back.
+    Undone,
+    /// Nothing of it is left.
+    Done,
+}
+
+/// Whether both happen while `around` holds.
+fn both(around: &Fault, one: &Fault, other: &Fault) -> bool {
+    around.holds_around(one) && around.holds_around(other)
+}
+
 /// One fault on its way through its steps.
 struct Course {
     executor: Executor,
@@ -249,9 +280,14 @@ struct Course {
     tag: String,
     start: Instant,
     halt: Halt,
-    /// Faults that must be over first.
-    before: BTreeSet<u32>,
-    done: Arc<watch::Sender<BTreeSet<u32>>>,
+    /// What must have happened before it begins: those that end earlier are over, those around
+    /// it have taken effect.
+    begins_when: BTreeSet<(Mark, u32)>,
+    /// The faults around it: only without them can be measured whether it is gone.
+    around: BTreeSet<(Mark, u32)>,
+    /// The faults inside it: it is taken back after them.
+    inside: BTreeSet<(Mark, u32)>,
+    marks: Arc<watch::Sender<BTreeSet<(Mark, u32)>>>,
     told: BTreeMap<StepKind, u64>,
     measured: Map<String, Value>,
 }
@@ -262,10 +298,9 @@ type Outcome = (Option<ExecutedFault>, Option<NemesisError>);
 impl Course {
     async fn run(mut self) -> Outcome {
         let outcome = self.steps().await;
-        let id = self.fault.id;
-        self.done.send_modify(|done| {
-            done.insert(id);
-        });
+        for mark in [Mark::Bites, Mark::Undone, Mark::Done] {
+            self.mark(mark);
+        }
         outcome
     }
 
@@ -294,23 +329,40 @@ impl Course {
         (Some(self.executed(resolved.targets, None)), error)
     }
 
+    fn mark(&self, mark: Mark) {
+        self.marks.send_modify(|marks| {
+            marks.insert((mark, self.fault.id));
+        });
+    }
+
+    async fn until(&self, wanted: &BTreeSet<(Mark, u32)>) {
+        let mut marks = self.marks.subscribe();
+        // The sender is ours, so waiting cannot fail.
+        let _ = marks.wait_for(|marks| marks.is_superset(wanted)).await;
+    }
+
+    fn is_alone(&self) -> bool {
+        self.around.is_empty() && self.inside.is_empty()
+    }
+
     /// Waits for its time and for earlier faults; false if the run ends first.
     async fn due(&mut self) -> bool {
         let at = self.start + Duration::from_millis(self.fault.at_ms);
         if !self.halt.sleep_until(at).await {
             return false;
         }
-        let mut done = self.done.subscribe();
-        let before = self.before.clone();
-        // The sender is ours, so waiting cannot fail.
-        let _ = done.wait_for(|done| done.is_superset(&before)).await;
+        self.until(&self.begins_when).await;
         !self.halt.now()
     }
 
     async fn resolve(&mut self, field: &Field) -> Option<Resolved> {
         let deadline = Instant::now() + RESOLVE_LIMIT;
         loop {
-            if let Some(resolved) = field.resolve(&self.fault, &self.tag).await {
+            if let Some(mut resolved) = field.resolve(&self.fault, &self.tag).await {
+                if !self.is_alone() {
+                    // What another fault prevents cannot be demanded of this one.
+                    resolved.about.remove("requires");
+                }
                 return Some(resolved);
             }
             let again = Instant::now() + RESOLVE_PAUSE;
@@ -341,10 +393,15 @@ impl Course {
         if let Ok(measured) = &applied {
             self.tell(StepKind::Effective, targets, about, Some(measured));
             let until = Instant::now() + Duration::from_millis(self.fault.for_ms);
+            self.mark(Mark::Bites);
             self.halt.sleep_until(until).await;
+            self.until(&self.inside).await;
         }
         effect.undo(field).await.map_err(|f| self.not_healed(f))?;
         self.tell(StepKind::Healed, targets, about, None);
+        self.mark(Mark::Undone);
+        // A broker that is started again but cut off does not answer yet, and need not.
+        self.until(&self.around).await;
         let gone = field.until_gone(effect.as_ref()).await;
         let gone = gone.map_err(|failure| self.not_healed(failure))?;
         self.tell(StepKind::Verified, targets, about, Some(&gone));

@@ -278,6 +278,10 @@ impl Stage {
 
     /// Runs these actions, two seconds each, three seconds between.
     async fn run(&self, actions: &[Action]) -> Execution {
+        self.carry_out(&schedule(actions)).await
+    }
+
+    async fn carry_out(&self, schedule: &Schedule) -> Execution {
         let owner = Owner {
             run: "test".to_owned(),
             runtime: "fake".to_owned(),
@@ -291,7 +295,7 @@ impl Stage {
             journal: Arc::new(Journal::open(self.dir.path(), &owner).unwrap()),
         };
         executor
-            .run(&schedule(actions), Instant::now(), self.stop.subscribe())
+            .run(schedule, Instant::now(), self.stop.subscribe())
             .await
     }
 
@@ -327,6 +331,7 @@ fn schedule(actions: &[Action]) -> Schedule {
             partitions: 6,
             main_ms: 60_000,
             clients: false,
+            overlap: false,
         },
         faults: actions.iter().enumerate().map(fault).collect(),
     }
@@ -392,6 +397,36 @@ async fn every_fault_goes_through_its_four_steps_and_leaves_nothing() {
         assert_eq!(held, executed.fault.for_ms);
         assert!(executed.verified_ms >= executed.healed_ms);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_inside_another_is_taken_back_before_that_one() {
+    let stage = Stage::new(Lie::None, Some(2));
+    let mut schedule = schedule(&[isolate(&[], false), Action::Kill { target: LEADER }]);
+    schedule.faults[0].for_ms = 4_000;
+    // Due as soon as the other one is asked for, and for as long.
+    schedule.faults[1].at_ms = schedule.faults[0].at_ms + 1;
+    schedule.faults[1].for_ms = 3_999;
+    let execution = stage.carry_out(&schedule).await;
+    assert!(execution.error.is_none(), "{:?}", execution.error);
+    let expected = [
+        (1, StepKind::Asked),
+        (1, StepKind::Effective),
+        (2, StepKind::Asked),
+        (2, StepKind::Effective),
+        (2, StepKind::Healed),
+        (1, StepKind::Healed),
+    ];
+    let steps = stage.steps();
+    let (told, verified) = steps.split_at(expected.len());
+    assert_eq!(told, expected);
+    assert_eq!(verified.len(), 2, "{verified:?}");
+    assert!(verified.iter().all(|(_, kind)| *kind == StepKind::Verified));
+    for id in [1, 2] {
+        let asked = stage.value(id, StepKind::Asked);
+        assert!(asked.get("requires").is_none(), "one hinders the other");
+    }
+    assert!(stage.cluster.is_well());
 }
 
 #[tokio::test(start_paused = true)]

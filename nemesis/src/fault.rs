@@ -363,6 +363,24 @@ impl Action {
         }
     }
 
+    /// The same, to aim it at somebody else.
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Self::Partition {
+                shape: Shape::Isolate { target } | Shape::OneWay { target, .. },
+                ..
+            }
+            | Self::Kill { target }
+            | Self::Pause { target }
+            | Self::DelayWatermark { target, .. }
+            | Self::PowerLoss { target, .. }
+            | Self::DiskFull { target }
+            | Self::SyncError { target }
+            | Self::SlowDisk { target, .. } => Some(target),
+            Self::Partition { .. } | Self::Blackout { .. } => None,
+        }
+    }
+
     /// In words, without its kind: `isolate the leader of partition 3; spares controller`.
     pub fn describe(&self) -> String {
         match self {
@@ -454,6 +472,15 @@ impl Requirement {
         match self {
             Self::LeaderEpochChange { .. } => "leader-epoch-change",
         }
+    }
+}
+
+impl Fault {
+    /// Whether the whole of `other` is to happen while this one holds.
+    #[must_use]
+    pub fn holds_around(&self, other: &Self) -> bool {
+        let ends = |fault: &Self| fault.at_ms + fault.for_ms;
+        self.id != other.id && self.at_ms < other.at_ms && ends(other) <= ends(self)
     }
 }
 

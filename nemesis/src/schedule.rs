@@ -7,6 +7,9 @@
 //! Faults follow each other with gaps in which the cluster recovers. Each kind asked for comes up
 //! in turn, in an order drawn anew for each round; within a kind, so do its variants, and the
 //! first of them is the one aimed at a leader, so that a short run has one too.
+//!
+//! With `overlap` a fault of links or disks holds, and inside it processes and machines fail, often
+//! those of the same partition: what needs two things to go wrong at once shows only then.
 
 use std::fmt::Write;
 
@@ -29,6 +32,15 @@ const HOLD_MS: std::ops::RangeInclusive<u64> = 4_000..=7_000;
 const HOLD_ELECTION_MS: std::ops::RangeInclusive<u64> = 5_500..=7_500;
 /// A fault shorter than this proves little: none is begun when less is left.
 const HOLD_LEAST_MS: u64 = 2_500;
+/// A fault that holds while others come and go inside it.
+const HOLD_AROUND_MS: std::ops::RangeInclusive<u64> = 9_000..=12_000;
+/// Around less than this there is no room for another.
+const HOLD_AROUND_LEAST_MS: u64 = 7_000;
+/// From the beginning of a fault to the first inside it, and from the last one to its end.
+const MARGIN_MS: std::ops::RangeInclusive<u64> = 1_200..=2_500;
+/// A fault inside another, and the time to the next one inside.
+const HOLD_INSIDE_MS: std::ops::RangeInclusive<u64> = 1_000..=2_500;
+const GAP_INSIDE_MS: std::ops::RangeInclusive<u64> = 800..=2_500;
 /// Quiet after the last fault.
 const TAIL_MS: u64 = 1_000;
 /// Delays of the replication port. The largest is far below `replica.lag.time.max.ms` (5 s), so
@@ -50,6 +62,9 @@ pub struct ScheduleSpec {
     /// Partitions cut the clients off as well.
     #[serde(default)]
     pub clients: bool,
+    /// Processes and machines fail while links and disks do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlap: bool,
 }
 
 /// A spec that no schedule can be made for.
@@ -68,6 +83,15 @@ pub enum SpecError {
     TooFewNodes {
         /// The kind that needs more.
         kind: FaultKind,
+    },
+    /// Overlapping needs two sorts of faults.
+    #[error(
+        "--overlap needs a fault that holds (partition, delay-watermark, one-way, slow-disk) and \
+         one to come inside it (kill, pause, or one of the others); --nemesis {kinds} has not both"
+    )]
+    NothingToOverlap {
+        /// The kinds asked for.
+        kinds: String,
     },
     /// Not one fault fits.
     #[error(
@@ -98,28 +122,11 @@ impl Schedule {
     pub fn generate(seed: u64, spec: &ScheduleSpec) -> Result<Self, SpecError> {
         check(spec)?;
         let mut draw = Draw::new(seed, spec);
-        let mut faults = Vec::new();
-        let mut at_ms = draw.rng.random_range(LEAD_IN_MS);
-        while let Some(kind) = draw.kind() {
-            let action = draw.action(kind);
-            let length = if action.requires().is_some() {
-                HOLD_ELECTION_MS
-            } else {
-                HOLD_MS
-            };
-            let left = spec.main_ms.saturating_sub(TAIL_MS + at_ms);
-            let for_ms = draw.rng.random_range(length).min(left);
-            if for_ms < HOLD_LEAST_MS {
-                break;
-            }
-            faults.push(Fault {
-                id: faults.len() as u32 + 1,
-                at_ms,
-                for_ms,
-                action,
-            });
-            at_ms += for_ms + draw.rng.random_range(GAP_MS);
-        }
+        let faults = if spec.overlap {
+            draw.overlapping()
+        } else {
+            draw.in_turn()
+        };
         Ok(Self {
             seed,
             spec: spec.clone(),
@@ -136,12 +143,10 @@ impl Schedule {
 
     /// The schedule for people, as `--dry-run` prints it: the same bytes for the same schedule.
     pub fn to_text(&self) -> String {
-        let kinds: Vec<&str> = self.spec.kinds.iter().map(|kind| kind.name()).collect();
-        let kinds = if kinds.is_empty() {
-            "none".to_owned()
-        } else {
-            kinds.join(",")
-        };
+        let mut kinds = names(&self.spec.kinds);
+        if self.spec.overlap {
+            kinds.push_str(" (overlapping)");
+        }
         let mut text = format!(
             "schedule of seed {}: nemesis {kinds}, {} brokers, {} partitions, {} s\n",
             self.seed,
@@ -170,11 +175,44 @@ impl Schedule {
     }
 }
 
+fn names(kinds: &[FaultKind]) -> String {
+    if kinds.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    names.join(",")
+}
+
+/// Faults that hold, and faults that come inside them.
+struct Sorts {
+    around: Vec<FaultKind>,
+    inside: Vec<FaultKind>,
+}
+
+impl Sorts {
+    fn of(kinds: &[FaultKind]) -> Self {
+        let mut kinds = kinds.to_vec();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let holds = |kind: &FaultKind| {
+            let links = matches!(kind, FaultKind::Partition | FaultKind::OneWay);
+            links || matches!(kind, FaultKind::DelayWatermark | FaultKind::SlowDisk)
+        };
+        let (around, inside) = kinds.into_iter().partition(holds);
+        Self { around, inside }
+    }
+}
+
 fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
 
 fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
+    let overlaps = Sorts::of(&spec.kinds);
+    if spec.overlap && (overlaps.around.is_empty() || overlaps.inside.is_empty()) {
+        let kinds = names(&spec.kinds);
+        return Err(SpecError::NothingToOverlap { kinds });
+    }
     if spec.kinds.is_empty() {
         return Ok(());
     }
@@ -193,7 +231,12 @@ fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
     {
         return Err(SpecError::TooFewNodes { kind: *kind });
     }
-    let least_ms = LEAD_IN_MS.end() + HOLD_LEAST_MS + TAIL_MS;
+    let hold_ms = if spec.overlap {
+        HOLD_AROUND_LEAST_MS
+    } else {
+        HOLD_LEAST_MS
+    };
+    let least_ms = LEAD_IN_MS.end() + hold_ms + TAIL_MS;
     if spec.main_ms < least_ms {
         return Err(SpecError::TooShort {
             main_ms: spec.main_ms,
@@ -201,6 +244,16 @@ fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
         });
     }
     Ok(())
+}
+
+fn push(faults: &mut Vec<Fault>, at_ms: u64, for_ms: u64, action: Action) {
+    let id = faults.len() as u32 + 1;
+    faults.push(Fault {
+        id,
+        at_ms,
+        for_ms,
+        action,
+    });
 }
 
 /// Cards to draw from in a random order; a new deck is shuffled when the old one is used up.
@@ -286,6 +339,79 @@ impl<'a> Draw<'a> {
             delays: Deck::new(delays.clone(), vec![Aim::Leader]),
             others: Deck::new(delays, vec![Aim::Leader]),
         }
+    }
+
+    /// Faults that follow each other.
+    fn in_turn(&mut self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut at_ms = self.rng.random_range(LEAD_IN_MS);
+        while let Some(kind) = self.kind() {
+            let action = self.action(kind);
+            let length = if action.requires().is_some() {
+                HOLD_ELECTION_MS
+            } else {
+                HOLD_MS
+            };
+            let left = self.spec.main_ms.saturating_sub(TAIL_MS + at_ms);
+            let for_ms = self.rng.random_range(length).min(left);
+            if for_ms < HOLD_LEAST_MS {
+                break;
+            }
+            push(&mut faults, at_ms, for_ms, action);
+            at_ms += for_ms + self.rng.random_range(GAP_MS);
+        }
+        faults
+    }
+
+    /// Faults that hold, with others inside them.
+    fn overlapping(&mut self) -> Vec<Fault> {
+        let sorts = Sorts::of(&self.spec.kinds);
+        let mut around = Deck::new(sorts.around, Vec::new());
+        let mut inside = Deck::new(sorts.inside, Vec::new());
+        let mut faults = Vec::new();
+        let mut at_ms = self.rng.random_range(LEAD_IN_MS);
+        while let Some(kind) = around.draw(&mut self.rng) {
+            let action = self.action(kind);
+            let left = self.spec.main_ms.saturating_sub(TAIL_MS + at_ms);
+            let for_ms = self.rng.random_range(HOLD_AROUND_MS).min(left);
+            if for_ms < HOLD_AROUND_LEAST_MS {
+                break;
+            }
+            let whom = action.target().cloned();
+            push(&mut faults, at_ms, for_ms, action);
+            let end_ms = at_ms + for_ms - self.rng.random_range(MARGIN_MS);
+            let mut inner_ms = at_ms + self.rng.random_range(MARGIN_MS);
+            loop {
+                let hold_ms = self.rng.random_range(HOLD_INSIDE_MS);
+                if inner_ms + hold_ms > end_ms {
+                    break;
+                }
+                let Some(kind) = inside.draw(&mut self.rng) else {
+                    break;
+                };
+                let action = self.action(kind);
+                let action = self.near(action, whom.as_ref());
+                push(&mut faults, inner_ms, hold_ms, action);
+                inner_ms += hold_ms + self.rng.random_range(GAP_INSIDE_MS);
+            }
+            at_ms += for_ms + self.rng.random_range(GAP_MS);
+        }
+        faults
+    }
+
+    /// In half of the cases, an action aimed at the leader of the partition that the fault around
+    /// it is aimed at.
+    fn near(&mut self, mut action: Action, whom: Option<&Target>) -> Action {
+        let near = self.rng.random();
+        if let Some(Target::Leader { partition } | Target::Follower { partition }) = whom
+            && let Some(target) = action.target_mut()
+            && near
+        {
+            *target = Target::Leader {
+                partition: *partition,
+            };
+        }
+        action
     }
 
     fn kind(&mut self) -> Option<FaultKind> {

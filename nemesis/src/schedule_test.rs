@@ -14,6 +14,7 @@ fn spec(kinds: &[FaultKind]) -> ScheduleSpec {
         partitions: 6,
         main_ms: 35_000,
         clients: false,
+        overlap: false,
     }
 }
 
@@ -26,6 +27,7 @@ fn specs() -> impl Strategy<Value = ScheduleSpec> {
             partitions,
             main_ms,
             clients,
+            overlap: false,
         },
     )
 }
@@ -39,6 +41,33 @@ proptest! {
         prop_assert_eq!(first.to_text(), second.to_text());
         let read: Schedule = serde_json::from_str(&first.to_json()).unwrap();
         prop_assert_eq!(read, first);
+    }
+
+    #[test]
+    fn faults_come_inside_those_that_hold(seed: u64, main_ms in 30_000..100_000u64) {
+        let kinds = [FaultKind::Partition, FaultKind::DelayWatermark, FaultKind::Kill];
+        let spec = ScheduleSpec { main_ms, overlap: true, ..spec(&kinds) };
+        let schedule = Schedule::generate(seed, &spec).unwrap();
+        prop_assert_eq!(&schedule, &Schedule::generate(seed, &spec).unwrap());
+        let (inside, around): (Vec<&Fault>, Vec<&Fault>) =
+            schedule.faults.iter().partition(|fault| fault.action.kind() == FaultKind::Kill);
+        prop_assert!(around.len() >= 2, "{}", schedule.to_text());
+        prop_assert!(inside.len() >= around.len(), "{}", schedule.to_text());
+        for pair in around.windows(2) {
+            let end = pair[0].at_ms + pair[0].for_ms;
+            prop_assert!(end + GAP_MS.start() <= pair[1].at_ms);
+        }
+        for (place, fault) in inside.iter().enumerate() {
+            let holding = around.iter().filter(|other| other.holds_around(fault));
+            prop_assert_eq!(holding.count(), 1, "{}", schedule.to_text());
+            let later = inside[place + 1..].iter();
+            let mut later = later.map(|other| other.at_ms);
+            prop_assert!(later.all(|at| at > fault.at_ms + fault.for_ms));
+        }
+        for (index, fault) in schedule.faults.iter().enumerate() {
+            prop_assert_eq!(fault.id as usize, index + 1);
+            prop_assert!(fault.at_ms + fault.for_ms + TAIL_MS <= main_ms);
+        }
     }
 
     #[test]
@@ -195,4 +224,20 @@ fn refuses_what_cannot_be() {
         Err(SpecError::TooShort { .. })
     ));
     assert_eq!(generate(&|s| s.kinds.clear()), Ok(0));
+}
+
+#[test]
+fn overlapping_needs_two_sorts_of_faults() {
+    for kinds in [
+        &[][..],
+        &[FaultKind::Kill, FaultKind::Pause],
+        &[FaultKind::Partition],
+    ] {
+        let spec = ScheduleSpec {
+            overlap: true,
+            ..spec(kinds)
+        };
+        let error = Schedule::generate(1, &spec).unwrap_err();
+        assert!(error.to_string().contains("--overlap needs"), "{error}");
+    }
 }

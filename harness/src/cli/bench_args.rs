@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser as _};
+use clap::Args;
 
 use super::run_args::parse_seconds;
 use super::{DurabilityName, RunArgs, RuntimeName};
@@ -62,20 +62,14 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-#[derive(clap::Parser)]
-struct Run {
-    #[command(flatten)]
-    args: RunArgs,
-}
-
 impl BenchArgs {
     /// The flags of a run in the same place: what chooses and prepares a runtime.
     ///
     /// # Errors
     /// None, unless the flags of a run have changed their names.
     pub fn as_run_args(&self) -> anyhow::Result<RunArgs> {
-        let line = ["run", "--nemesis", "none"];
-        let mut args = Run::try_parse_from(line)?.args;
+        let flags = ["--nemesis", "none"].map(str::to_owned);
+        let mut args = RunArgs::parsed(flags).map_err(anyhow::Error::msg)?;
         args.runtime = self.runtime;
         args.brokers = self.brokers;
         args.out.clone_from(&self.out);

@@ -6,6 +6,7 @@
 mod bench_args;
 mod check;
 mod list;
+mod matrix_args;
 mod run_args;
 mod suggest;
 
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use bench_args::BenchArgs;
+pub use matrix_args::MatrixArgs;
 pub use run_args::{DurabilityName, RunArgs, RuntimeName, Workload};
 
 use crate::exit::{self, Exit};
@@ -46,6 +48,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Measure how fast a cluster is, and how long it is gone when a leader dies.
     Bench(Box<BenchArgs>),
+    /// Run every seeded bug many times, and say how often its alarm rings.
+    Matrix(Box<MatrixArgs>),
     /// Remove what a killed harness left: rules, containers, networks, namespaces.
     Heal {
         /// Folder of the runs, with the journals of their faults.
@@ -117,11 +121,13 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     log_to_stderr(match &command {
         // Simulated brokers complain of every fault, and they are in this process.
         Command::Run(args) if args.runtime == RuntimeName::Sim => "off",
+        Command::Matrix(_) => "off",
         _ => "warn",
     });
     match command {
         Command::Run(args) => crate::run::main(&args),
         Command::Bench(args) => crate::bench::main(&args),
+        Command::Matrix(args) => crate::matrix::main(&args),
         Command::Heal { out } => crate::run::heal(&out),
         Command::Doctor { json } => crate::run::doctor(json),
         Command::Check {

@@ -136,6 +136,10 @@ pub struct RunArgs {
     /// Partitions cut the clients off, too, not only brokers from each other.
     #[arg(long)]
     pub cut_clients: bool,
+    /// Processes fail while the network does: faults of --nemesis that hold (partition,
+    /// delay-watermark, one-way, slow-disk) have the others inside them.
+    #[arg(long)]
+    pub overlap: bool,
     /// Passes of the large-batch workload, each on a fresh topic.
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -177,7 +181,26 @@ impl std::fmt::Display for NemesisList {
     }
 }
 
+#[derive(clap::Parser)]
+struct Alone {
+    #[command(flatten)]
+    args: RunArgs,
+}
+
 impl RunArgs {
+    /// From flags alone.
+    ///
+    /// # Errors
+    /// What the command line would say.
+    pub fn parsed(flags: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        use clap::Parser as _;
+        let line = std::iter::once("run".to_owned()).chain(flags);
+        match Alone::try_parse_from(line) {
+            Ok(alone) => Ok(alone.args),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// The faults.
     #[must_use]
     pub fn nemesis(&self) -> NemesisList {
@@ -345,7 +368,7 @@ fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
     Ok(NemesisList(kinds))
 }
 
-fn parse_bug(text: &str) -> Result<SeededBug, String> {
+pub(super) fn parse_bug(text: &str) -> Result<SeededBug, String> {
     SeededBug::by_name(text).ok_or_else(|| {
         let names = SeededBug::ALL.iter().map(|bug| bug.name());
         match nearest(text, names) {

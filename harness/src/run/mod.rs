@@ -161,6 +161,7 @@ pub fn schedule_spec(args: &RunArgs) -> ScheduleSpec {
         partitions: u32::try_from(args.partitions()).unwrap_or(1),
         main_ms: u64::try_from(args.time.as_millis()).unwrap_or(u64::MAX),
         clients: args.cut_clients,
+        overlap: args.overlap,
     }
 }
 
@@ -254,6 +255,7 @@ fn switches(args: &RunArgs) -> String {
     for (flag, set) in [
         (" --no-idempotence", args.no_idempotence),
         (" --cut-clients", args.cut_clients),
+        (" --overlap", args.overlap),
     ] {
         if set {
             switches.push_str(flag);

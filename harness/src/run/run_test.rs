@@ -44,6 +44,7 @@ fn the_replay_command_gives_the_same_run() {
         "--runtime",
         "namespaces",
         "--cut-clients",
+        "--overlap",
     ]);
     let command = replay_command(&original, 77);
     let words: Vec<&str> = command.split(' ').skip(5).collect();

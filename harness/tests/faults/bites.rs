@@ -40,6 +40,7 @@ pub fn schedule(action: &Action, for_ms: u64) -> Schedule {
             partitions: 1,
             main_ms: for_ms,
             clients: false,
+            overlap: false,
         },
         faults: vec![Fault {
             id: 1,

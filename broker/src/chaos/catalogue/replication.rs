@@ -179,7 +179,7 @@ pub(super) const REPLICATION: &[Entry] = &[
         decided: "src/replica/follower.rs",
         breaks: &["L2"],
         anomalies: &["not-recovered"],
-        nemeses: &["kill"],
+        nemeses: &["delay-watermark", "kill"],
         needs: Needs::Any,
         fate: Fate::Found,
         shown: &[
@@ -299,7 +299,7 @@ pub(super) const REPLICATION: &[Entry] = &[
         decided: "src/meta/controller.rs",
         breaks: &["I12"],
         anomalies: &["lost-write"],
-        nemeses: &["lose-unsynced"],
+        nemeses: &["partition", "lose-unsynced"],
         needs: Needs::Replicated,
         fate: Fate::Found,
         shown: &[
@@ -388,7 +388,7 @@ pub(super) const REPLICATION: &[Entry] = &[
         decided: "src/meta/controller.rs",
         breaks: &["I7", "I16"],
         anomalies: &["lost-write"],
-        nemeses: &["lose-unsynced"],
+        nemeses: &["partition", "lose-unsynced"],
         needs: Needs::Replicated,
         fate: Fate::Found,
         shown: &[
@@ -446,7 +446,7 @@ pub(super) const REPLICATION: &[Entry] = &[
         decided: "src/meta/state.rs",
         breaks: &["I8", "I14", "I16"],
         anomalies: &["inconsistent-offsets", "replica-divergence"],
-        nemeses: &["lose-unsynced"],
+        nemeses: &["partition", "lose-unsynced"],
         needs: Needs::Replicated,
         fate: Fate::Found,
         shown: &[

@@ -33,7 +33,7 @@ pub(super) const STORAGE_AND_CLIENTS: &[Entry] = &[
         decided: "src/log/partition_log.rs",
         breaks: &["I18"],
         anomalies: &["lost-write", "lost-tail"],
-        nemeses: &["blackout"],
+        nemeses: &["slow-disk", "blackout"],
         needs: Needs::Fsync,
         fate: Fate::Found,
         shown: &[link(

@@ -40,13 +40,11 @@ pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut tally = Tally::default();
     for seed in (first..).take(usize::try_from(args.seeds).unwrap_or(usize::MAX)) {
-        let schedule = Schedule::generate(seed, &schedule_spec(args))?;
-        let simulated = simulate(args, seed, schedule.clone())?;
-        let verdict = judge(args, &simulated)?;
+        let (simulated, verdict) = of_seed(args, seed)?;
         tally.add(seed, &simulated, &verdict);
         let bad = is_bad(&simulated, &verdict);
         if bad || args.seeds == 1 {
-            let folder = store(args, seed, &schedule, &simulated, &verdict)?;
+            let folder = store(args, seed, &simulated, &verdict)?;
             tell(args, seed, &simulated, &verdict, &folder);
         }
         if bad && !args.keep_going {
@@ -61,6 +59,17 @@ pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
         Some(worst) => verdict::exit_of(worst),
         None => Exit::Valid,
     })
+}
+
+/// One seed, simulated and judged; `args` are those of a simulation already.
+///
+/// # Errors
+/// As [`simulate`] and [`judge`], and where there is no schedule for these flags.
+pub fn of_seed(args: &RunArgs, seed: u64) -> anyhow::Result<(Simulated, Verdict)> {
+    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
+    let simulated = simulate(args, seed, schedule)?;
+    let verdict = judge(args, &simulated)?;
+    Ok((simulated, verdict))
 }
 
 fn is_bad(simulated: &Simulated, verdict: &Verdict) -> bool {
@@ -96,12 +105,12 @@ pub fn judge(args: &RunArgs, simulated: &Simulated) -> anyhow::Result<Verdict> {
 fn store(
     args: &RunArgs,
     seed: u64,
-    schedule: &Schedule,
     simulated: &Simulated,
     verdict: &Verdict,
 ) -> anyhow::Result<Folder> {
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
+    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
     let path = folder.file("history.jsonl");
     std::fs::write(&path, &simulated.history).context("the history cannot be written")?;
     folder.write_json("schedule.json", &json!({"generated": schedule}))?;
