@@ -133,11 +133,11 @@ mod tests {
         let entries = catalogue::entries();
         let entry = entries
             .iter()
-            .find(|entry| entry.nemeses == ["lose-unsynced"]);
+            .find(|entry| entry.nemeses == ["torn-writes"]);
         let entry = entry.expect("there is one");
         let bug = entry.bug.expect("built");
         let why = of(entry, bug, RuntimeName::Docker).expect_err("containers keep their cache");
-        assert_eq!(why, "needs lose-unsynced");
+        assert_eq!(why, "needs torn-writes");
     }
 
     #[test]
