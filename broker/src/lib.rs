@@ -14,6 +14,7 @@
 pub mod admin;
 pub mod api;
 pub mod chaos;
+pub mod clock;
 pub mod config;
 pub mod exec;
 pub mod invariants;

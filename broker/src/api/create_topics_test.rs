@@ -91,7 +91,7 @@ async fn what_cannot_be_made_is_refused_with_kafkas_codes() {
     );
     let config = CreatableTopicConfig::default()
         .with_name(StrBytes::from_static_str("retention.ms"))
-        .with_value(Some(StrBytes::from_static_str("1")));
+        .with_value(Some(StrBytes::from_static_str("-2")));
     assert_eq!(
         refused(none(), topic("t").with_configs(vec![config])),
         InvalidConfig

@@ -112,7 +112,7 @@ pub fn topic_settings(
         }
         let below = match setting.allowed {
             Allowed::Only(_) => SOURCE_DEFAULT,
-            Allowed::FromOne { .. } | Allowed::OnlyBrokers(_) => {
+            Allowed::FromOne { .. } | Allowed::From { .. } | Allowed::OnlyBrokers(_) => {
                 if setting.default(&BrokerConfig::default()) == default {
                     SOURCE_DEFAULT
                 } else {

@@ -51,6 +51,8 @@ pub(super) enum Asker {
         epoch: LeaderEpoch,
         /// The watermark that it knows of (KIP-1166).
         hw: Offset,
+        /// Where its log starts.
+        log_start: Offset,
     },
 }
 
@@ -157,9 +159,10 @@ fn survey(asks: &[Ask], views: &[Arc<PartitionView>], min_bytes: usize) -> Surve
         }
         let bound = view.bound(ask.asker.isolation());
         bytes += bound.available(ask.offset, min_bytes.saturating_sub(bytes));
-        if let Asker::Follower { hw, .. } = ask.asker {
+        if let Asker::Follower { hw, log_start, .. } = ask.asker {
             // It can take over no more than what it has.
             watermark |= hw < view.hw.min(ask.offset);
+            watermark |= log_start < view.log_start().min(ask.offset);
         }
     }
     if bytes >= min_bytes {

@@ -9,6 +9,7 @@
 pub mod api_versions;
 pub mod body;
 pub mod create_topics;
+pub mod delete_records;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod fetch;

@@ -86,13 +86,14 @@ fn start(
         Found::Unknown => return refused(ResponseError::UnknownTopicId),
     };
     let last = fetch.last_fetched_epoch;
-    let outcome = partition.fetch(FollowerFetch {
+    let asked = FollowerFetch {
         replica,
         broker_epoch,
         leader_epoch: LeaderEpoch(fetch.current_leader_epoch),
         offset: Offset(fetch.fetch_offset),
         last_epoch: (last >= 0).then_some(LeaderEpoch(last)),
-    });
+    };
+    let outcome = partition.fetch(asked, Offset(fetch.log_start_offset));
     State::Judged(Arc::clone(partition), outcome)
 }
 
@@ -139,6 +140,7 @@ async fn respond(version: i16, mut parts: Vec<Part>, mut limits: Limits) -> crat
                     asker: Asker::Follower {
                         epoch: view.epoch,
                         hw: Offset(part.fetch.high_watermark),
+                        log_start: Offset(part.fetch.log_start_offset),
                     },
                 });
                 State::Accepted

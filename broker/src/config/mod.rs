@@ -49,6 +49,21 @@ pub struct BrokerConfig {
     pub durability: Durability,
     /// A WAL file is closed and a new one begun at this size, in bytes.
     pub wal_roll_bytes: u64,
+    /// A checkpoint of the log's index is made after this many bytes of the WAL.
+    pub log_checkpoint_bytes: u64,
+    /// Of what a checkpoint makes superfluous to replay, the newest bytes that are checked at
+    /// start all the same.
+    pub log_verify_bytes: u64,
+    /// `log.segment.bytes`: `segment.bytes` of topics that do not set it.
+    pub log_segment_bytes: i64,
+    /// `log.roll.ms`: `segment.ms` of topics that do not set it.
+    pub log_segment_ms: i64,
+    /// `log.retention.bytes`: `retention.bytes` of topics that do not set it; -1: no limit.
+    pub log_retention_bytes: i64,
+    /// `log.retention.ms`: `retention.ms` of topics that do not set it; -1: no limit.
+    pub log_retention_ms: i64,
+    /// `log.retention.check.interval.ms`.
+    pub log_retention_check_interval: Duration,
     /// Largest request frame, in bytes.
     pub max_request_bytes: usize,
     /// Largest record batch, in bytes (`message.max.bytes`).
@@ -115,6 +130,13 @@ impl Default for BrokerConfig {
             replication_advertised: endpoint(9093),
             durability: Durability::Fsync,
             wal_roll_bytes: 64 << 20,
+            log_checkpoint_bytes: 256 << 20,
+            log_verify_bytes: 256 << 20,
+            log_segment_bytes: 1 << 30,
+            log_segment_ms: 7 * 24 * 3_600_000,
+            log_retention_bytes: -1,
+            log_retention_ms: -1,
+            log_retention_check_interval: Duration::from_secs(5),
             max_request_bytes: 100 << 20,
             max_message_bytes: 1_048_588,
             max_connections: 1000,

@@ -8,7 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::config::BrokerConfig;
 use crate::config::settings::Kind;
+use crate::log::Retention;
 use crate::meta::image::MIN_INSYNC_REPLICAS;
+
+const RETENTION_BYTES: &str = "retention.bytes";
+const RETENTION_MS: &str = "retention.ms";
+const SEGMENT_BYTES: &str = "segment.bytes";
+const SEGMENT_MS: &str = "segment.ms";
 
 /// One setting of a topic.
 pub struct TopicSetting {
@@ -29,6 +35,13 @@ pub enum Allowed {
         /// The broker's default.
         default: fn(&BrokerConfig) -> String,
     },
+    /// A whole number from `least` on; the default is the broker's.
+    From {
+        /// The smallest.
+        least: i64,
+        /// The broker's default.
+        default: fn(&BrokerConfig) -> i64,
+    },
     /// This one, which is how the broker behaves.
     Only(&'static str),
     /// The broker's own value, which cannot be chosen by topic.
@@ -41,6 +54,7 @@ impl TopicSetting {
     pub fn default(&self, config: &BrokerConfig) -> String {
         match self.allowed {
             Allowed::FromOne { default } => default(config),
+            Allowed::From { default, .. } => default(config).to_string(),
             Allowed::Only(value) => value.to_owned(),
             Allowed::OnlyBrokers(value) => value(config),
         }
@@ -95,18 +109,42 @@ pub static TOPIC_SETTINGS: &[TopicSetting] = &[
             default: |config| config.min_insync_replicas.to_string(),
         },
     },
-    only(
-        "retention.bytes",
-        Kind::Long,
-        "-1",
-        "Nothing is deleted by size",
-    ),
-    only(
-        "retention.ms",
-        Kind::Long,
-        "-1",
-        "Nothing is deleted by age",
-    ),
+    TopicSetting {
+        name: RETENTION_BYTES,
+        kind: Kind::Long,
+        help: "The oldest segments are deleted while this much of a partition is left; -1: none is",
+        allowed: Allowed::From {
+            least: -1,
+            default: |config| config.log_retention_bytes,
+        },
+    },
+    TopicSetting {
+        name: RETENTION_MS,
+        kind: Kind::Long,
+        help: "Segments are deleted when their youngest record is older; -1: none is",
+        allowed: Allowed::From {
+            least: -1,
+            default: |config| config.log_retention_ms,
+        },
+    },
+    TopicSetting {
+        name: SEGMENT_BYTES,
+        kind: Kind::Long,
+        help: "Records are deleted in segments of at most this size",
+        allowed: Allowed::From {
+            least: 14,
+            default: |config| config.log_segment_bytes,
+        },
+    },
+    TopicSetting {
+        name: SEGMENT_MS,
+        kind: Kind::Long,
+        help: "Records of one segment are at most this far apart",
+        allowed: Allowed::From {
+            least: 1,
+            default: |config| config.log_segment_ms,
+        },
+    },
     only(
         "unclean.leader.election.enable",
         Kind::Boolean,
@@ -114,6 +152,21 @@ pub static TOPIC_SETTINGS: &[TopicSetting] = &[
         "Only a replica that holds everything acknowledged may lead",
     ),
 ];
+
+/// What a topic that was made with these settings deletes, and when.
+#[must_use]
+pub fn retention(config: &BrokerConfig, given: &BTreeMap<String, String>) -> Retention {
+    let of = |name, default| {
+        let given = given.get(name).and_then(|value| value.parse().ok());
+        given.unwrap_or(default)
+    };
+    Retention {
+        segment_bytes: of(SEGMENT_BYTES, config.log_segment_bytes),
+        segment_ms: of(SEGMENT_MS, config.log_segment_ms),
+        retention_bytes: of(RETENTION_BYTES, config.log_retention_bytes),
+        retention_ms: of(RETENTION_MS, config.log_retention_ms),
+    }
+}
 
 /// Checks what a client wants to set. Null means the default.
 ///
@@ -140,6 +193,10 @@ pub fn check<'a>(
         match setting.allowed {
             Allowed::FromOne { .. } if !matches!(value.parse::<i32>(), Ok(1..)) => {
                 return refused("a whole number from 1 on is needed");
+            }
+            Allowed::From { least, .. } if value.parse::<i64>().is_ok_and(|v| v >= least) => {}
+            Allowed::From { least, .. } => {
+                return refused(&format!("a whole number from {least} on is needed"));
             }
             Allowed::Only(known) if value != known => {
                 return refused(&format!("only {known} is supported"));
@@ -171,13 +228,24 @@ mod tests {
             checked("min.insync.replicas", Some("3")).unwrap()["min.insync.replicas"],
             "3"
         );
-        assert!(checked("retention.ms", Some("-1")).is_ok());
+        for (name, value) in [
+            ("retention.ms", "-1"),
+            ("retention.ms", "1000"),
+            ("retention.bytes", "0"),
+            ("segment.bytes", "1048576"),
+            ("segment.ms", "1"),
+        ] {
+            assert_eq!(checked(name, Some(value)).unwrap()[name], value);
+        }
         assert!(checked("max.message.bytes", Some("1048588")).is_ok());
         for (name, value) in [
             ("min.insync.replicas", Some("0")),
             ("min.insync.replicas", Some("two")),
             ("min.insync.replicas", None),
-            ("retention.ms", Some("1000")),
+            ("retention.ms", Some("-2")),
+            ("retention.bytes", Some("much")),
+            ("segment.bytes", Some("0")),
+            ("segment.ms", Some("0")),
             ("max.message.bytes", Some("1")),
             ("cleanup.policy", Some("compact")),
             ("no.such.setting", Some("1")),

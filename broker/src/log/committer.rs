@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::extent::Cached;
 use super::frame::Payload;
+use super::keeper::Keeper;
 use super::metrics::LogMetrics;
 use super::store::OnHeld;
 use super::wal::{Frame, Wal, WalError};
@@ -87,6 +88,7 @@ struct Queue {
 
 struct Writer {
     wal: Wal,
+    keeper: Keeper,
     /// Taken from the queue, not written yet: more than one group, or left by a full disk.
     pending: VecDeque<Frame>,
     /// Written batches still in memory, oldest first.
@@ -124,7 +126,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub fn new(config: CommitterConfig, wal: Wal) -> Arc<Self> {
+    pub fn new(config: CommitterConfig, wal: Wal, keeper: Keeper) -> Arc<Self> {
         let end = wal.written();
         Arc::new(Self {
             config,
@@ -139,6 +141,7 @@ impl Committer {
             finished: Condvar::new(),
             writer: Mutex::new(Writer {
                 wal,
+                keeper,
                 pending: VecDeque::new(),
                 cached: VecDeque::new(),
                 cached_bytes: 0,
@@ -315,9 +318,38 @@ impl Committer {
             self.config.metrics.commit_micros.record(micros);
         }
         self.complete(&mut writer, done);
-        let more = !writer.pending.is_empty();
+        let kept = match outcome.is_ok() {
+            true => self.keep(&mut writer),
+            false => Ok(false),
+        };
+        writer.failed |= matches!(kept, Err(WalError::Failed { .. }));
+        self.publish(&writer.wal);
+        let more = !writer.pending.is_empty() || matches!(kept, Ok(true));
         drop(writer);
-        self.settle(outcome) && more
+        self.settle(outcome.and(kept.map(|_| ()))) && more
+    }
+
+    /// Lets the keeper work; whether it queued something.
+    fn keep(&self, writer: &mut Writer) -> Result<bool, WalError> {
+        let full = self.queue().full;
+        let mut enqueue = |payload: Payload| {
+            let len = payload.frame_len();
+            let lsn = self.enqueue(payload, Receipt::default()).ok()?;
+            Some((lsn, Lsn(lsn.get() + len)))
+        };
+        let Writer { wal, keeper, .. } = writer;
+        keeper.work(wal, &mut enqueue, full)
+    }
+
+    /// Makes the log begin with a record, durably, so that one without any is known to be damaged.
+    /// `first` is that record. Before the driver is started. Returns whether it is durable.
+    pub fn begin(&self, first: Payload) -> bool {
+        let queued = self.enqueue(first, Receipt::default()).is_ok();
+        let _ = self.commit_group();
+        let mut writer = self.writer.lock().expect("no driver panics");
+        let synced = queued && !writer.failed && writer.wal.sync().is_ok();
+        self.publish(&writer.wal);
+        synced && writer.wal.durable() > Lsn(0)
     }
 
     /// Publishes how far the writer is. Before anything that tells somebody to look.
@@ -335,11 +367,19 @@ impl Committer {
         let group = writer.group;
         let metrics = &self.config.metrics;
         let mut bytes = 0;
-        for frame in writer.pending.drain(..done) {
+        let Writer {
+            pending,
+            keeper,
+            cached: in_memory,
+            cached_bytes,
+            ..
+        } = writer;
+        for frame in pending.drain(..done) {
             bytes += frame.payload.frame_len();
+            keeper.fold(&frame);
             if let Some(cached) = frame.receipt.cached {
-                writer.cached_bytes += frame.payload.bytes.len();
-                writer.cached.push_back((cached, frame.payload.bytes.len()));
+                *cached_bytes += frame.payload.bytes.len();
+                in_memory.push_back((cached, frame.payload.bytes.len()));
             }
             if let Some(owner) = frame.receipt.owner
                 && owner.told_in.swap(group, Ordering::Relaxed) != group

@@ -105,9 +105,10 @@ fn recover(
     dir: &Path,
 ) -> Result<(Replica, Vec<(LogSnapshot, Offset)>), OpenError> {
     let marker = read_marker(&**storage, dir)?;
-    let mut replica = Replica::recover(&**storage, dir, marker, BugSet::NONE)?;
+    // Everything is checked.
+    let mut replica = Replica::recover(&**storage, dir, marker, (u64::MAX, BugSet::NONE))?;
     let files = Arc::new(WalFiles::new(storage.clone(), dir, &replica.wal.bases));
-    let states = std::mem::take(&mut replica.partitions).into_iter();
+    let states = std::mem::take(&mut replica.ledger.partitions).into_iter();
     let snapshots = states.map(|(tp, state)| {
         let high_watermark = state.high_watermark;
         let files = files.clone();

@@ -25,6 +25,19 @@ pub(super) struct EpochCache {
 }
 
 impl EpochCache {
+    /// As it was listed by [`Self::list`]; `None` when no log has such epochs.
+    pub fn from_list(starts: Vec<(LeaderEpoch, Offset)>) -> Option<Self> {
+        let rising =
+            |pair: &[(LeaderEpoch, Offset)]| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1;
+        let starts = starts.windows(2).all(rising).then(|| Arc::new(starts))?;
+        Some(Self { starts })
+    }
+
+    /// Every epoch with its start, oldest first.
+    pub fn list(&self) -> &[(LeaderEpoch, Offset)] {
+        &self.starts
+    }
+
     /// Epoch of the last batch that the log has or had.
     pub fn last(&self) -> Option<LeaderEpoch> {
         self.starts.last().map(|(epoch, _)| *epoch)

@@ -110,11 +110,58 @@ pub(super) struct Index {
     skip: usize,
     /// Slots in use, counted from the first chunk's first.
     used: usize,
+    /// Bytes of all extents.
+    bytes: u64,
 }
 
 impl Index {
     pub fn len(&self) -> usize {
         self.used - self.skip
+    }
+
+    /// Bytes of all extents.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The same extents for another writer: a slot has one. Without what is in memory.
+    pub fn fork(&self) -> Self {
+        let mut fork = Self::default();
+        for extent in self.iter_from(0) {
+            fork.push(Extent {
+                cached: None,
+                cached_at: 0,
+                ..extent.clone()
+            });
+        }
+        fork
+    }
+
+    /// Puts `extents`, which hold the same offsets, in place of those from `at` on.
+    pub fn replace(&mut self, at: usize, extents: Vec<Extent>) {
+        let Some(last) = (at + extents.len()).checked_sub(1) else {
+            return;
+        };
+        let slots = self.skip + at..=self.skip + last;
+        let mut extents = extents.into_iter();
+        let chunks = Arc::make_mut(&mut self.chunks);
+        for number in slots.start() / CHUNK_SLOTS..=slots.end() / CHUNK_SLOTS {
+            let copy = Chunk::new();
+            for (place, slot) in chunks[number].slots.iter().enumerate() {
+                let here = number * CHUNK_SLOTS + place;
+                let Some(old) = slot.get().filter(|_| here < self.used) else {
+                    break;
+                };
+                let new = match slots.contains(&here) {
+                    true => extents.next().expect("one for each slot"),
+                    false => old.clone(),
+                };
+                debug_assert_eq!((old.base, old.next), (new.base, new.next));
+                copy.note(&new);
+                copy.slots[place].get_or_init(|| new);
+            }
+            chunks[number] = Arc::new(copy);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -180,6 +227,7 @@ impl Index {
             Arc::make_mut(&mut self.chunks).push(Arc::new(Chunk::new()));
         }
         let chunk = &self.chunks[self.used / CHUNK_SLOTS];
+        self.bytes += u64::from(extent.len);
         chunk.note(&extent);
         let slot = &chunk.slots[self.used % CHUNK_SLOTS];
         assert!(slot.set(extent).is_ok(), "a slot is filled once");
@@ -191,6 +239,8 @@ impl Index {
         if keep >= self.len() {
             return;
         }
+        let gone: u64 = self.iter_from(keep).map(|e| u64::from(e.len)).sum();
+        self.bytes -= gone;
         self.used = self.skip + keep;
         let chunks = Arc::make_mut(&mut self.chunks);
         chunks.truncate(self.used.div_ceil(CHUNK_SLOTS));
@@ -203,7 +253,10 @@ impl Index {
 
     /// Drops the extents that end at or below `start`.
     pub fn advance_start(&mut self, start: Offset) {
-        self.skip += self.position(start);
+        let gone = self.position(start);
+        let bytes: u64 = self.iter_from(0).take(gone).map(|e| u64::from(e.len)).sum();
+        self.bytes -= bytes;
+        self.skip += gone;
         let whole = self.skip / CHUNK_SLOTS;
         if whole > 0 {
             Arc::make_mut(&mut self.chunks).drain(..whole);
@@ -248,6 +301,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
+        Replace(prop::sample::Index, usize),
         Push(usize),
         Truncate(prop::sample::Index),
         AdvanceStart(prop::sample::Index),
@@ -256,6 +310,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
+            2 => (any::<prop::sample::Index>(), 0..200usize)
+                .prop_map(|(at, count)| Step::Replace(at, count)),
             4 => (1..150usize).prop_map(Step::Push),
             2 => any::<prop::sample::Index>().prop_map(Step::Truncate),
             1 => any::<prop::sample::Index>().prop_map(Step::AdvanceStart),
@@ -291,9 +347,24 @@ mod tests {
                         index.advance_start(Offset(start));
                         model.drain(..drop);
                     }
+                    Step::Replace(at, count) => {
+                        let at = at.index(model.len() + 1);
+                        let moved = index.iter_from(at).take(count);
+                        let moved: Vec<_> = moved
+                            .map(|old| Extent { lsn: Lsn(old.lsn.get() + 1), ..old.clone() })
+                            .collect();
+                        let count = moved.len();
+                        let before: Vec<_> = index.iter_from(0).map(|e| e.lsn.get()).collect();
+                        index.replace(at, moved);
+                        for (place, (was, is)) in before.iter().zip(index.iter_from(0)).enumerate() {
+                            let shift = u64::from((at..at + count).contains(&place));
+                            prop_assert_eq!(was + shift, is.lsn.get());
+                        }
+                    }
                     Step::Snapshot => snapshots.push((index.clone(), model.clone())),
                 }
                 prop_assert_eq!(bases(&index), model.clone());
+                prop_assert_eq!(index.bytes(), model.len() as u64);
                 for (at, base) in model.iter().enumerate() {
                     prop_assert_eq!(index.position(Offset(*base)), at);
                     prop_assert_eq!(index.position(Offset(*base + 1)), at);

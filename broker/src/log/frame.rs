@@ -52,11 +52,23 @@ pub(super) enum Record<'a> {
     /// The partition was emptied and begins again at `at`.
     Restart { tp: TopicPartition, at: Offset },
     /// The partition now begins at `to`.
-    LogStart { tp: TopicPartition, to: Offset },
+    LogStart {
+        tp: TopicPartition,
+        to: Offset,
+        /// What is remembered of its producers, although their batches are gone (opaque here).
+        producers: &'a [u8],
+    },
     /// All partitions of the topic are gone, for good.
     DeleteTopic { topic: TopicId },
     /// High watermarks as of now.
     HighWatermarks(Vec<(TopicPartition, Offset)>),
+    /// All partitions as of an earlier LSN (see `checkpoint`).
+    Checkpoint(&'a [u8]),
+    /// Batches that are in the log already, byte for byte: this copy is the one to read.
+    Moved {
+        tp: TopicPartition,
+        batches: &'a [u8],
+    },
 }
 
 /// What is left of an extent that a truncation cut: replay need not read it to know.
@@ -77,6 +89,11 @@ const RESTART: u8 = 3;
 const LOG_START: u8 = 4;
 const DELETE_TOPIC: u8 = 5;
 const HIGH_WATERMARKS: u8 = 6;
+const CHECKPOINT: u8 = 7;
+const MOVED: u8 = 8;
+
+/// Bytes of a log start's payload before what is said of producers.
+const LOG_START_PREFIX: usize = 28;
 
 fn put_tp(out: &mut impl BufMut, tp: TopicPartition) {
     out.put_slice(tp.topic.0.as_bytes());
@@ -104,13 +121,27 @@ impl Payload {
 
     /// An append; `fill` gets a buffer with room for `size` bytes of batches and must write them.
     pub fn append(tp: TopicPartition, size: usize, fill: impl FnOnce(&mut BytesMut)) -> Self {
+        Self::batches_of(APPEND, tp, size, fill)
+    }
+
+    /// Another copy of `batches`.
+    pub fn moved(tp: TopicPartition, batches: &[u8]) -> Self {
+        Self::batches_of(MOVED, tp, batches.len(), |out| out.put_slice(batches))
+    }
+
+    fn batches_of(
+        kind: u8,
+        tp: TopicPartition,
+        size: usize,
+        fill: impl FnOnce(&mut BytesMut),
+    ) -> Self {
         let mut prefix = BytesMut::with_capacity(APPEND_PREFIX + size);
         put_tp(&mut prefix, tp);
         let mut batches = prefix.split_off(APPEND_PREFIX);
         fill(&mut batches);
         debug_assert_eq!(batches.len(), size);
         prefix.unsplit(batches);
-        Self::new(APPEND, prefix)
+        Self::new(kind, prefix)
     }
 
     pub fn truncate(tp: TopicPartition, to: Offset, kept: Kept) -> Self {
@@ -124,11 +155,22 @@ impl Payload {
     }
 
     pub fn restart(tp: TopicPartition, at: Offset) -> Self {
-        Self::partition_offset(RESTART, tp, at)
+        let mut bytes = BytesMut::new();
+        put_tp(&mut bytes, tp);
+        bytes.put_i64_le(at.get());
+        Self::new(RESTART, bytes)
     }
 
-    pub fn log_start(tp: TopicPartition, to: Offset) -> Self {
-        Self::partition_offset(LOG_START, tp, to)
+    pub fn log_start(tp: TopicPartition, to: Offset, producers: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(LOG_START_PREFIX + producers.len());
+        put_tp(&mut bytes, tp);
+        bytes.put_i64_le(to.get());
+        bytes.put_slice(producers);
+        Self::new(LOG_START, bytes)
+    }
+
+    pub fn checkpoint(encoded: BytesMut) -> Self {
+        Self::new(CHECKPOINT, encoded)
     }
 
     pub fn delete_topic(topic: TopicId) -> Self {
@@ -144,17 +186,15 @@ impl Payload {
         Self::new(HIGH_WATERMARKS, bytes)
     }
 
-    fn partition_offset(kind: u8, tp: TopicPartition, offset: Offset) -> Self {
-        let mut bytes = BytesMut::new();
-        put_tp(&mut bytes, tp);
-        bytes.put_i64_le(offset.get());
-        Self::new(kind, bytes)
-    }
-
     /// The batches of an append.
     pub fn batches(&self) -> Bytes {
-        debug_assert_eq!(self.kind, APPEND);
+        debug_assert!(self.kind == APPEND || self.kind == MOVED);
         self.bytes.slice(APPEND_PREFIX..)
+    }
+
+    /// Whether batches, or a copy of them, may live no more because of it.
+    pub const fn ends_something(&self) -> bool {
+        !matches!(self.kind, APPEND | HIGH_WATERMARKS | CHECKPOINT)
     }
 
     /// Bytes of the frame that will hold it.
@@ -166,6 +206,11 @@ impl Payload {
 /// Bytes of a frame with such a payload, padding included.
 pub(super) const fn frame_len(payload: usize) -> u64 {
     (FRAME_HEADER + payload).next_multiple_of(FRAME_ALIGN) as u64
+}
+
+/// Whether a frame of this kind is a checkpoint.
+pub(super) const fn is_checkpoint(kind: u8) -> bool {
+    kind == CHECKPOINT
 }
 
 /// A frame's header.
@@ -256,14 +301,21 @@ pub(super) fn decode_record(kind: u8, payload: &[u8]) -> Result<Record<'_>, Stri
                 },
             }
         }
-        RESTART | LOG_START => {
+        RESTART => {
             exactly(28)?;
-            let (tp, offset) = (tp_at(payload, 0), Offset(i64_at(payload, 20)));
-            match kind {
-                RESTART => Record::Restart { tp, at: offset },
-                _ => Record::LogStart { tp, to: offset },
-            }
+            let (tp, at) = (tp_at(payload, 0), Offset(i64_at(payload, 20)));
+            Record::Restart { tp, at }
         }
+        LOG_START if len >= LOG_START_PREFIX => Record::LogStart {
+            tp: tp_at(payload, 0),
+            to: Offset(i64_at(payload, 20)),
+            producers: &payload[LOG_START_PREFIX..],
+        },
+        CHECKPOINT => Record::Checkpoint(payload),
+        MOVED if len > APPEND_PREFIX => Record::Moved {
+            tp: tp_at(payload, 0),
+            batches: &payload[APPEND_PREFIX..],
+        },
         DELETE_TOPIC => {
             exactly(16)?;
             Record::DeleteTopic {
@@ -328,10 +380,18 @@ mod tests {
                 },
             ),
             (
-                Payload::log_start(tp(), Offset(2)),
+                Payload::log_start(tp(), Offset(2), b"who"),
                 Record::LogStart {
                     tp: tp(),
                     to: Offset(2),
+                    producers: b"who",
+                },
+            ),
+            (
+                Payload::moved(tp(), b"again"),
+                Record::Moved {
+                    tp: tp(),
+                    batches: b"again",
                 },
             ),
             (
@@ -342,7 +402,10 @@ mod tests {
         ];
         for (payload, record) in cases {
             assert_eq!(decode_record(payload.kind, &payload.bytes), Ok(record));
-            assert!(decode_record(payload.kind, &payload.bytes[..3]).is_err());
+            assert!(
+                decode_record(payload.kind, &payload.bytes[..3]).is_err(),
+                "{payload:?}"
+            );
         }
         assert!(decode_record(99, b"").is_err());
     }

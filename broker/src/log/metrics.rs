@@ -107,6 +107,12 @@ pub struct LogMetrics {
     pub bytes: Counter,
     /// Files of the WAL (gauge).
     pub files: Counter,
+    /// Files of the WAL that were removed because nothing in them lived.
+    pub files_removed: Counter,
+    /// Checkpoints made.
+    pub checkpoints: Counter,
+    /// Bytes of batches that were written again so that an old file could be removed.
+    pub copied_bytes: Counter,
     /// Bytes that wait for the committer (gauge).
     pub queued_bytes: Counter,
     /// Bytes of recent batches in memory (gauge).

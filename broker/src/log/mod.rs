@@ -16,15 +16,19 @@ pub mod batch;
 pub mod dump;
 pub mod metrics;
 
+mod checkpoint;
 mod committer;
 mod epoch_cache;
 mod extent;
 mod frame;
 mod identity;
+mod keeper;
+mod ledger;
 mod partition_log;
 mod partition_state;
 mod recovery;
 mod replayed;
+mod retention;
 mod snapshot;
 mod store;
 mod wal;
@@ -36,6 +40,7 @@ pub use identity::{LogFound, LogIdentity};
 pub use metrics::LogMetrics;
 pub use partition_log::{AppendError, Appended, PartitionLog};
 pub use recovery::TornTail;
+pub use retention::Retention;
 pub use snapshot::{LogSnapshot, ReadError, Records, TimestampOffset};
 pub use store::{LOG_DIR, LogConfig, LogStore, OnHeld, OpenError, PartitionError};
 

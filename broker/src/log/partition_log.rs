@@ -402,17 +402,19 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Raises the log's start to `to`, at most to the log's end; never lowers it.
+    /// Raises the log's start to `to`, at most to the log's end; never lowers it. `producers` is
+    /// what is to be remembered of those whose batches go, in the caller's own form (see
+    /// [`LogSnapshot::producers`]).
     ///
     /// # Errors
     /// The WAL is closed.
-    pub fn advance_log_start(&mut self, to: Offset) -> Result<(), AppendError> {
+    pub fn advance_log_start(&mut self, to: Offset, producers: Bytes) -> Result<(), AppendError> {
         if to.min(self.state.end) <= self.state.log_start {
             return Ok(());
         }
         let to = to.min(self.state.end);
-        let end = self.enqueue(Payload::log_start(self.tp, to))?;
-        self.state.advance_log_start(to);
+        let end = self.enqueue(Payload::log_start(self.tp, to, &producers))?;
+        self.state.advance_log_start(to, producers);
         self.wait_for(end);
         Ok(())
     }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::batch::{self, BatchHeader};
 use super::epoch_cache::EpochCache;
 use super::extent::{Cached, EXTENT_TARGET, Extent, Index};
@@ -20,6 +22,8 @@ pub(super) struct PartitionState {
     pub epochs: EpochCache,
     /// As last checkpointed.
     pub high_watermark: Offset,
+    /// What was said of producers when the log's start last moved, and by whom alone it is read.
+    pub producers: Bytes,
 }
 
 /// Why batches do not continue a log.
@@ -134,17 +138,68 @@ impl PartitionState {
     pub fn restart(&mut self, at: Offset) {
         self.index.clear();
         self.epochs.clear();
+        self.producers = Bytes::new();
         (self.log_start, self.end, self.high_watermark) = (at, at, at);
     }
 
     /// The log begins at `to`, which is not above its end; it never goes back.
-    pub fn advance_log_start(&mut self, to: Offset) {
+    pub fn advance_log_start(&mut self, to: Offset, producers: Bytes) {
         let to = to.min(self.end).max(self.log_start);
+        self.producers = producers;
         self.log_start = to;
         self.index.advance_start(to);
         self.epochs.advance_start(to);
         self.high_watermark = self.high_watermark.max(to);
     }
+
+    /// The same state for another writer (see [`Index::fork`]).
+    pub fn fork(&self) -> Self {
+        Self {
+            index: self.index.fork(),
+            ..self.clone()
+        }
+    }
+
+    /// `batches`, which are in this log, lie at `lsn` as well: they are read there from now on.
+    /// Extents of which this copy is not the whole stay as they are. Returns what was where.
+    pub fn moved(&mut self, lsn: Lsn, batches: &[u8]) -> Vec<Relocation> {
+        let (mut done, mut at) = (Vec::new(), 0);
+        while let Some(Ok(header)) = batch::headers(&batches[at..]).next() {
+            let place = self.index.position(header.base_offset);
+            let whole = self.index.get(place).filter(|extent| {
+                let left = batches.len() - at;
+                extent.base == header.base_offset
+                    && extent.epoch == header.leader_epoch
+                    && extent.len as usize <= left
+            });
+            let Some(extent) = whole else {
+                at += header.size;
+                continue;
+            };
+            let moved = Extent {
+                lsn: Lsn(lsn.get() + at as u64),
+                cached: None,
+                cached_at: 0,
+                ..extent.clone()
+            };
+            done.push(Relocation {
+                from: extent.lsn,
+                to: moved.lsn,
+                len: extent.len,
+            });
+            at += extent.len as usize;
+            self.index.replace(place, vec![moved]);
+        }
+        done
+    }
+}
+
+/// An extent that lies elsewhere now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Relocation {
+    pub from: Lsn,
+    pub to: Lsn,
+    pub len: u32,
 }
 
 fn joins(extent: &Extent, header: &BatchHeader) -> bool {

@@ -5,7 +5,8 @@
 //! does anything that was written later say that P was durable?
 //! * A later WAL file is there: a file is made only after the one before was synced as a whole.
 //! * A later frame of the same file has a good header whose durable LSN is above P.
-//! * The clean-shutdown marker says that the WAL ended above P.
+//! * The clean-shutdown marker says that the WAL ended above P, or the file that names the newest
+//!   checkpoint says that it was durable there.
 //!
 //! Yes: corruption; the store is not opened and nothing is changed. No: a torn tail, and the WAL
 //! ends at P. Un-synced pages may reach the disk in any order, so good frames after a bad one
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{
     self, FRAME_ALIGN, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, Record, decode_record, frame_len,
+    is_checkpoint,
 };
 use super::store::OpenError;
 use super::wal_files::{FILE_HEADER, encode_header, parse_name, position_in};
@@ -75,14 +77,14 @@ pub(super) struct Replayed {
 }
 
 impl OpenError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io {
             dir: path.display().to_string(),
             source,
         }
     }
 
-    fn corrupt(path: &Path, position: u64, reason: String) -> Self {
+    pub(super) fn corrupt(path: &Path, position: u64, reason: String) -> Self {
         Self::Corrupt {
             file: path.display().to_string(),
             position,
@@ -91,53 +93,96 @@ impl OpenError {
     }
 }
 
-/// Gives every record of the WAL in `dir` to `fold`, which may refuse one that contradicts what
-/// came before. `claimed_end`: where the WAL ended when it was last closed cleanly.
-pub(super) fn replay(
+/// Where replay begins, and what is known of where it should end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// Records from this LSN on are folded.
+    pub from: Lsn,
+    /// This many bytes before it are read, too, and checked; in whole files.
+    pub verify: u64,
+    /// Where the WAL ended when it was closed cleanly; and an LSN up to which it was durable.
+    pub claims: (Option<Lsn>, Option<Lsn>),
+}
+
+/// The WAL's files in order: first LSN, path.
+pub(super) fn wal_files(
     storage: &dyn Storage,
     dir: &Path,
-    (claimed_end, bugs): (Option<Lsn>, BugSet),
-    mut fold: impl FnMut(Lsn, Record<'_>) -> Result<(), String>,
-) -> Result<Replayed, OpenError> {
+) -> Result<Vec<(Lsn, PathBuf)>, OpenError> {
     let names = storage
         .list(dir)
         .map_err(|error| OpenError::io(dir, error))?;
-    let wal_files: Vec<(Lsn, PathBuf)> = names
+    let files = names
         .iter()
-        .filter_map(|name| Some((parse_name(name)?, dir.join(name))))
-        .collect();
-    if let Some((base, path)) = wal_files.first().filter(|(base, _)| base.get() > 0) {
-        // Nothing drops old files yet: somebody else did.
-        let reason = format!("it begins at WAL position {base}: the files before it are missing");
-        return Err(OpenError::corrupt(path, 0, reason));
+        .filter_map(|name| Some((parse_name(name)?, dir.join(name))));
+    Ok(files.collect())
+}
+
+/// The payload of the checkpoint whose frame is at `lsn`, if it is one and undamaged.
+pub(super) fn read_checkpoint(
+    storage: &dyn Storage,
+    files: &[(Lsn, PathBuf)],
+    lsn: Lsn,
+) -> Result<Option<Vec<u8>>, OpenError> {
+    let after = files.partition_point(|(base, _)| *base <= lsn);
+    let Some((base, path)) = after.checked_sub(1).map(|at| &files[at]) else {
+        return Ok(None);
+    };
+    let mut scan = Scan::open(storage, *base, path, BugSet::NONE)?;
+    let position = position_in(*base, lsn);
+    let head = FrameHeader::decode(scan.bytes(position, FRAME_HEADER)?);
+    let Some(head) = head.filter(|head| head.lsn == lsn && is_checkpoint(head.kind)) else {
+        return Ok(None);
+    };
+    let size = head.payload_len as usize;
+    if size > PAYLOAD_MAX || position + frame_len(size) > scan.len {
+        return Ok(None);
     }
+    let payload = scan.bytes(position + FRAME_HEADER as u64, size)?;
+    Ok((crc32c::crc32c(payload) == head.payload_crc).then(|| payload.to_vec()))
+}
+
+/// Gives every record of the WAL from the origin on to `fold`, which may refuse one that
+/// contradicts what came before.
+pub(super) fn replay(
+    storage: &dyn Storage,
+    files: &[(Lsn, PathBuf)],
+    (origin, bugs): (Origin, BugSet),
+    mut fold: impl FnMut(Lsn, Record<'_>) -> Result<(), String>,
+) -> Result<Replayed, OpenError> {
+    let (closed_at, durable_to) = origin.claims;
+    let least = Lsn(origin.from.get().saturating_sub(origin.verify));
+    let begins = files.partition_point(|(base, _)| *base <= least);
     let mut found = Replayed {
-        bases: wal_files.iter().map(|(base, _)| *base).collect(),
+        bases: files.iter().map(|(base, _)| *base).collect(),
         end: Lsn(0),
-        proven: Lsn(0),
+        proven: durable_to.unwrap_or_default(),
         torn: None,
         bytes: 0,
     };
-    for (at, (base, path)) in wal_files.iter().enumerate() {
-        let next_base = wal_files.get(at + 1).map(|(base, _)| *base);
-        debug_assert_eq!(
-            *base, found.end,
-            "the file before was judged by this one's base"
-        );
+    for (at, (base, path)) in files.iter().enumerate() {
+        let next_base = files.get(at + 1).map(|(base, _)| *base);
         let mut scan = Scan::open(storage, *base, path, bugs)?;
+        if let Some(next_base) = next_base.filter(|_| at + 1 < begins) {
+            scan.skip_to(next_base)?;
+            continue;
+        }
         scan.is_last = next_base.is_none();
-        let bad = scan.run(&mut fold)?;
+        let bad = scan.run(&mut |lsn, record| match lsn < origin.from {
+            true => Ok(()),
+            false => fold(lsn, record),
+        })?;
         found.end = scan.lsn;
         found.proven = found.proven.max(*base).max(scan.proven);
         found.bytes += scan.len;
-        let durable = next_base.or(claimed_end.filter(|claimed| *claimed > found.end));
-        found.torn = match (bad, durable) {
+        let claimed = closed_at.max(durable_to).filter(|lsn| *lsn > found.end);
+        found.torn = match (bad, next_base.or(claimed)) {
             (None, None) => None,
             (None, Some(claimed)) if claimed == found.end => None,
             (bad, durable) => Some(scan.judge(bad, durable)?),
         };
     }
-    if claimed_end == Some(found.end) {
+    if closed_at == Some(found.end) {
         found.proven = found.end;
     }
     Ok(found)
@@ -213,6 +258,21 @@ impl<'a> Scan<'a> {
         let from = usize::try_from(position - self.buffer_at).expect("inside the buffer");
         let to = (from + want).min(self.buffer.len());
         Ok(&self.buffer[from..to])
+    }
+
+    /// Takes it on trust that the file holds good frames, but not that they reach `next`.
+    fn skip_to(&mut self, next: Lsn) -> Result<(), OpenError> {
+        let end = position_in(self.base, next);
+        if self.len == end {
+            return Ok(());
+        }
+        let (position, base) = (self.len.min(end), self.base);
+        let reason = format!(
+            "it holds {} bytes of records from WAL position {base} on, but the next file begins \
+             at {next}",
+            self.len.saturating_sub(FILE_HEADER as u64)
+        );
+        Err(OpenError::corrupt(self.path, position, reason))
     }
 
     /// Folds frames until the end of the file (`None`) or a bad one (what is wrong with it).

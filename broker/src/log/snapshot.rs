@@ -41,6 +41,12 @@ pub enum ReadError {
         /// What is wrong.
         reason: String,
     },
+    /// The log's start has passed them since the snapshot was made, and their file is gone.
+    #[error("the records at WAL position {position} were deleted")]
+    Gone {
+        /// Where they were.
+        position: u64,
+    },
     /// The operating system could not read.
     #[error("cannot read {file} at byte {position}: {reason}")]
     Io {
@@ -58,7 +64,7 @@ impl ReadError {
     #[must_use]
     pub const fn code(&self) -> i16 {
         match self {
-            Self::OutOfRange { .. } => 1,
+            Self::OutOfRange { .. } | Self::Gone { .. } => 1,
             Self::Corrupt { .. } | Self::Io { .. } => 56,
         }
     }
@@ -144,6 +150,12 @@ impl LogSnapshot {
     #[must_use]
     pub const fn end(&self) -> Offset {
         self.state.end
+    }
+
+    /// What was given to [`super::PartitionLog::advance_log_start`] when the log's start moved.
+    #[must_use]
+    pub fn producers(&self) -> &Bytes {
+        &self.state.producers
     }
 
     /// Epoch of the last batch, if there is or was one.

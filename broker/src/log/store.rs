@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::checkpoint;
 use super::committer::{Committer, CommitterConfig, OnFatal, Owner, Receipt, Refusal};
 use super::frame::Payload;
 use super::identity::{LogFound, LogIdentity};
+use super::keeper::{Keeper, KeeperConfig};
+use super::ledger::Ledger;
 use super::metrics::LogMetrics;
 use super::partition_log::{AppendError, Parked, PartitionLog};
 use super::recovery::TornTail;
@@ -50,6 +53,12 @@ pub struct LogConfig {
     pub durability: Durability,
     /// A WAL file is closed and a new one begun at this size, in bytes.
     pub wal_roll_bytes: u64,
+    /// A checkpoint is made after this many bytes: so many are replayed at most, or eight times
+    /// the checkpoint's own size.
+    pub checkpoint_bytes: u64,
+    /// Of what needs no replay, the newest bytes that are checked all the same before the log is
+    /// opened.
+    pub verify_bytes: u64,
     /// Bytes of recent batches kept in memory for tailing readers, over all partitions.
     pub cache_bytes: usize,
     /// Bytes that may wait for the committer before [`LogStore::wait_for_room`] waits.
@@ -70,6 +79,8 @@ impl LogConfig {
             dir,
             durability: Durability::Fsync,
             wal_roll_bytes: 64 << 20,
+            checkpoint_bytes: 256 << 20,
+            verify_bytes: 256 << 20,
             cache_bytes: 64 << 20,
             queue_bytes: 32 << 20,
             min_free_bytes: 16 << 20,
@@ -89,6 +100,8 @@ impl LogConfig {
             }),
             durability: broker.durability,
             wal_roll_bytes: broker.wal_roll_bytes,
+            checkpoint_bytes: broker.log_checkpoint_bytes,
+            verify_bytes: broker.log_verify_bytes,
             bugs: broker.bugs,
             ..Self::new(broker.data_dir.join(LOG_DIR))
         }
@@ -131,6 +144,17 @@ pub enum OpenError {
         position: u64,
         /// What is wrong.
         reason: String,
+    },
+    /// A log was begun here, and nothing of it is left.
+    #[error(
+        "{dir} says whose log it is, but has no file of it: they were removed, or their disk is \
+         not mounted; nothing was changed: bring them back, or move the log directory away to \
+         start over from the other replicas: what only this one held is lost then; leave the \
+         metadata directory beside it"
+    )]
+    Gone {
+        /// The directory.
+        dir: String,
     },
     /// The operating system said no.
     #[error("cannot open the log in {dir}: {source}")]
@@ -244,7 +268,13 @@ impl LogStore {
         let identity = config.identity.map(|mine| mine.read(&*storage, &dir));
         let begun = identity.transpose()?.flatten();
         let marker = read_marker(&*storage, &dir)?;
-        let replica = Replica::recover(&*storage, &dir, marker, config.bugs)?;
+        let rules = (config.verify_bytes, config.bugs);
+        let replica = Replica::recover(&*storage, &dir, marker, rules)?;
+        if begun.is_some() && replica.wal.bases.is_empty() {
+            return Err(OpenError::Gone {
+                dir: dir.display().to_string(),
+            });
+        }
         let fail = |source| OpenError::Io {
             dir: dir.display().to_string(),
             source,
@@ -252,14 +282,11 @@ impl LogStore {
         // From here on the directory may be changed: it is known to be sound.
         let bases = make_appendable(&*storage, &replica).map_err(fail)?;
         storage.remove(&dir.join(CLEAN_SHUTDOWN)).map_err(fail)?;
-        if let (None, Some(identity)) = (begun, config.identity) {
-            identity.write(&*storage, &dir).map_err(fail)?;
-        }
         let found = LogFound {
             id: begun
                 .or(config.identity)
                 .map_or(Uuid::nil(), |known| known.log),
-            empty: bases.is_empty(),
+            empty: replica.ledger.partitions.is_empty(),
         };
         let metrics = Arc::new(LogMetrics::default());
         let files = Arc::new(WalFiles::new(storage.clone(), &dir, &bases));
@@ -273,6 +300,19 @@ impl LogStore {
             metrics.clone(),
             end,
         );
+        let keeper = Keeper::new(
+            KeeperConfig {
+                storage: storage.clone(),
+                dir: dir.clone(),
+                files: files.clone(),
+                metrics: metrics.clone(),
+                roll_bytes: config.wal_roll_bytes,
+                checkpoint_bytes: config.checkpoint_bytes,
+            },
+            replica.ledger.fork(),
+            end,
+            replica.checkpoint,
+        );
         let committer = Committer::new(
             CommitterConfig {
                 durability: config.durability,
@@ -283,7 +323,17 @@ impl LogStore {
                 metrics: metrics.clone(),
             },
             wal,
+            keeper,
         );
+        if let (None, Some(identity)) = (begun, config.identity) {
+            // The record first: an identity without any says that the log's files are gone.
+            let nothing = checkpoint::encode(&Ledger::default(), Lsn(0));
+            let is_begun = !bases.is_empty() || committer.begin(Payload::checkpoint(nothing));
+            if !is_begun {
+                return Err(fail(io::ErrorKind::StorageFull.into()));
+            }
+            identity.write(&*storage, &dir).map_err(fail)?;
+        }
         let inner = StoreInner {
             committer,
             files,
@@ -511,10 +561,10 @@ impl Partitions {
 impl From<Replica> for Partitions {
     fn from(replica: Replica) -> Self {
         let mut partitions = Self {
-            deleted: replica.deleted,
+            deleted: replica.ledger.deleted,
             ..Self::default()
         };
-        for (tp, state) in replica.partitions {
+        for (tp, state) in replica.ledger.partitions {
             partitions.high_watermarks.insert(tp, state.high_watermark);
             partitions
                 .slots

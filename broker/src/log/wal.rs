@@ -121,6 +121,11 @@ impl Wal {
         self.durable
     }
 
+    /// First LSN of the file that is being written, or of the next one.
+    pub fn current_base(&self) -> Lsn {
+        self.current.as_ref().map_or(self.written, |file| file.base)
+    }
+
     /// Writes `frames`, which begin at [`Self::written`] and follow one another, and in fsync
     /// mode makes them durable. After an error both ends tell how far it came.
     pub fn commit(&mut self, frames: &[Frame]) -> Result<(), WalError> {

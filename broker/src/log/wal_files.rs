@@ -3,14 +3,18 @@
 //! A file is named by the LSN of its first frame, and begins with a header of 32 bytes: magic
 //! `bwal0001`, that LSN (u64), a CRC-32C of both (u32), zeros. Frame bytes follow. LSNs count
 //! frame bytes only, so that `position = 32 + lsn - base`.
+//!
+//! Old files go (`keeper`). What lives of them was copied before; a reader that still knows the
+//! old place is sent to the copy, and to nothing when the records were deleted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::partition_state::Relocation;
 use super::snapshot::ReadError;
 use crate::storage::{File, Storage};
 use crate::types::Lsn;
@@ -69,6 +73,8 @@ pub(super) struct WalFiles {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
     files: ArcSwap<Vec<Arc<WalFile>>>,
+    /// Where batches lie now that lay in files that are gone, or soon will be.
+    forwards: ArcSwap<BTreeMap<Lsn, (u32, Lsn)>>,
     /// Files in the order in which they were opened. Taken only to open one.
     opened: Mutex<VecDeque<Arc<WalFile>>>,
 }
@@ -86,6 +92,7 @@ impl WalFiles {
             files: ArcSwap::from_pointee(files.collect()),
             storage,
             dir: dir.to_owned(),
+            forwards: ArcSwap::default(),
             opened: Mutex::default(),
         }
     }
@@ -110,8 +117,97 @@ impl WalFiles {
         self.files.load().len()
     }
 
+    /// First LSN of the oldest file; of a WAL without files, 0.
+    pub fn first(&self) -> Lsn {
+        self.files.load().first().map_or(Lsn(0), |file| file.base)
+    }
+
+    /// First LSN of the file after the one that holds `lsn`; without one, beyond every LSN.
+    pub fn after(&self, lsn: Lsn) -> Lsn {
+        let files = self.files.load();
+        let after = files.partition_point(|file| file.base <= lsn);
+        files.get(after).map_or(Lsn(u64::MAX), |file| file.base)
+    }
+
+    /// First LSN of the file that holds `lsn`.
+    pub fn base_of(&self, lsn: Lsn) -> Lsn {
+        let files = self.files.load();
+        let after = files.partition_point(|file| file.base <= lsn);
+        after.checked_sub(1).map_or(lsn, |at| files[at].base)
+    }
+
+    /// First LSNs of the files before the one that begins at `floor`, oldest first.
+    pub fn below(&self, floor: Lsn) -> Vec<Lsn> {
+        let bases = self.files.load();
+        let bases = bases.iter().map(|file| file.base);
+        bases.take_while(|base| *base < floor).collect()
+    }
+
+    /// The oldest file, which begins at `base`, is about to be removed. Only the committer does.
+    pub fn drop_first(&self, base: Lsn) {
+        let mut files: Vec<_> = self.files.load().to_vec();
+        assert_eq!(files.remove(0).base, base, "from the oldest on");
+        let first = files.first().map_or(Lsn(u64::MAX), |file| file.base);
+        self.files.store(Arc::new(files));
+        if self.forwards.load().is_empty() {
+            return;
+        }
+        let mut forwards = BTreeMap::clone(&self.forwards.load());
+        forwards.retain(|_, (_, to)| *to >= first);
+        self.forwards.store(Arc::new(forwards));
+    }
+
+    /// Batches lie elsewhere from now on: for readers that still know the old places.
+    pub fn forward(&self, moved: &[Relocation]) {
+        if moved.is_empty() {
+            return;
+        }
+        let mut forwards = BTreeMap::clone(&self.forwards.load());
+        let again: BTreeMap<Lsn, Lsn> = moved.iter().map(|one| (one.from, one.to)).collect();
+        for (_, to) in forwards.values_mut() {
+            if let Some(newest) = again.get(to) {
+                *to = *newest;
+            }
+        }
+        forwards.extend(moved.iter().map(|one| (one.from, (one.len, one.to))));
+        self.forwards.store(Arc::new(forwards));
+    }
+
     /// Fills `buffer` with the frame bytes at `lsn`, which must lie in one file and be written.
     pub fn read(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let first = self.first();
+        if lsn >= first {
+            let read = self.read_in_place(lsn, buffer);
+            if read.is_ok() || self.first() <= lsn {
+                return read;
+            }
+        }
+        // The file is gone: what lives of it lies elsewhere, in pieces.
+        let forwards = self.forwards.load();
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = Lsn(lsn.get() + done as u64);
+            let gone = || ReadError::Gone { position: at.get() };
+            let (from, (len, to)) = forwards.range(..=at).next_back().ok_or_else(gone)?;
+            let within = at.get() - from.get();
+            let left = u64::from(*len).saturating_sub(within);
+            let piece = left.min((buffer.len() - done) as u64);
+            if piece == 0 {
+                return Err(gone());
+            }
+            let piece = usize::try_from(piece).expect("at most the buffer");
+            let place = Lsn(to.get() + within);
+            let read = self.read_in_place(place, &mut buffer[done..done + piece]);
+            read.map_err(|error| match self.first() > place {
+                true => gone(),
+                false => error,
+            })?;
+            done += piece;
+        }
+        Ok(())
+    }
+
+    fn read_in_place(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<(), ReadError> {
         let file = self.holding(lsn)?;
         let position = position_in(file.base, lsn);
         let io_error = |error: io::Error| ReadError::Io {
@@ -157,10 +253,8 @@ impl WalFiles {
         let after = files.partition_point(|file| file.base <= lsn);
         match after.checked_sub(1) {
             Some(at) => Ok(files[at].clone()),
-            None => Err(ReadError::Io {
-                file: self.dir.display().to_string(),
+            None => Err(ReadError::Gone {
                 position: lsn.get(),
-                reason: "no WAL file holds that position any more".to_owned(),
             }),
         }
     }

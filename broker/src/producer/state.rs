@@ -5,7 +5,9 @@
 //! Invariants:
 //! * I19: the state is a fold over the batch headers of the log, in offset order, and of nothing
 //!   else (no clock): replicas with equal logs have equal states. After truncation it is folded
-//!   again from the log.
+//!   again from the log. When the beginning of the log is deleted, what it said of producers is
+//!   stored with the log's new start, and a fold begins with that; a replica that begins at the
+//!   leader's log start has not seen what was deleted, and knows that it may have forgotten.
 //! * I20: sequences of one producer epoch are contiguous in the log; a repetition of one of the
 //!   last five batches is told apart and keeps its original offset; a lower epoch is refused.
 //!
@@ -26,6 +28,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
 use crate::log::BatchHeader;
@@ -33,6 +37,9 @@ use crate::types::{Offset, ProducerEpoch, ProducerId};
 
 /// How many batches of a producer are remembered: as many as a client may have in flight.
 pub const BATCHES_REMEMBERED: usize = 5;
+
+/// Form of what [`ProducerStates::store`] writes.
+const STORED_VERSION: u8 = 1;
 
 /// How many producers of one partition are remembered: some 3 MB.
 pub const PRODUCERS_REMEMBERED: usize = 10_000;
@@ -261,6 +268,72 @@ impl ProducerStates {
             self.producers.remove(&oldest);
             self.forgotten = true;
         }
+    }
+
+    /// What [`ProducerStates::restore`] makes again, without the batches from `below` on: those are
+    /// folded from the log.
+    #[must_use]
+    pub fn store(&self, below: Offset) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u8(STORED_VERSION);
+        out.put_u8(self.forgotten.into());
+        for (id, entry) in &self.producers {
+            let old = |batch: &&AppendedBatch| batch.last_offset < below;
+            let batches: Vec<_> = entry.batches.iter().filter(old).collect();
+            if batches.is_empty() {
+                continue;
+            }
+            out.put_i64_le(id.get());
+            out.put_i16_le(entry.epoch.get());
+            out.put_u8(u8::try_from(batches.len()).expect("at most five"));
+            for batch in batches {
+                out.put_i32_le(batch.first_sequence);
+                out.put_i32_le(batch.last_sequence);
+                out.put_i64_le(batch.base_offset.get());
+                out.put_i64_le(batch.last_offset.get());
+                out.put_i64_le(batch.max_timestamp_ms);
+            }
+        }
+        out.freeze()
+    }
+
+    /// What was stored; `None` when it is nothing that [`ProducerStates::store`] wrote.
+    #[must_use]
+    pub fn restore(mut stored: &[u8]) -> Option<Self> {
+        let from = &mut stored;
+        if from.len() < 2 || from.get_u8() != STORED_VERSION {
+            return None;
+        }
+        let mut states = Self {
+            forgotten: from.get_u8() != 0,
+            ..Self::default()
+        };
+        while !from.is_empty() {
+            if from.len() < 11 {
+                return None;
+            }
+            let id = ProducerId(from.get_i64_le());
+            let epoch = ProducerEpoch(from.get_i16_le());
+            let count = usize::from(from.get_u8());
+            if count == 0 || count > BATCHES_REMEMBERED || from.len() < count * 32 {
+                return None;
+            }
+            let batches: VecDeque<_> = (0..count)
+                .map(|_| AppendedBatch {
+                    first_sequence: from.get_i32_le(),
+                    last_sequence: from.get_i32_le(),
+                    base_offset: Offset(from.get_i64_le()),
+                    last_offset: Offset(from.get_i64_le()),
+                    max_timestamp_ms: from.get_i64_le(),
+                })
+                .collect();
+            let newest = batches.back()?.base_offset;
+            states.by_age.insert((newest, id));
+            states
+                .producers
+                .insert(id, ProducerEntry { epoch, batches });
+        }
+        Some(states)
     }
 
     /// Whether batches were deleted or there were too many producers, so that an unknown producer

@@ -4,6 +4,7 @@
 //! and answers: an answer never says more than the published view shows. The core decides; this
 //! file carries out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
@@ -29,7 +30,7 @@ use crate::replica::publish::view_of;
 use crate::replica::sequences::{fold_batches, fold_producers, sequence_error, sequenced};
 use crate::replica::view::{Published, VisibleHw};
 use crate::replica::waiters::{FetchWaiters, ProduceWaiters};
-use crate::types::{Acks, LeaderEpoch, Offset, TopicPartition};
+use crate::types::{Acks, BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 /// Messages worked on between two views.
 const MESSAGES_PER_TURN: usize = 256;
@@ -76,6 +77,8 @@ pub(super) struct Actor {
     settling: Vec<oneshot::Sender<Taken>>,
     /// The view shows where to fetch next.
     has_position: bool,
+    /// Where each follower's log starts, as it said last in this epoch.
+    starts: BTreeMap<BrokerId, Offset>,
     /// Answers of this turn, sent after the view is published.
     answers: Vec<Answer>,
     /// The log or what is held of it changed in this turn.
@@ -85,6 +88,10 @@ pub(super) struct Actor {
 enum Answer {
     Produce(oneshot::Sender<ProduceOutcome>, ProduceOutcome),
     Fetch(oneshot::Sender<FetchOutcome>, FetchOutcome),
+    Delete(
+        oneshot::Sender<Result<Offset, ResponseError>>,
+        Result<Offset, ResponseError>,
+    ),
 }
 
 /// What an actor is made of.
@@ -111,7 +118,7 @@ impl Actor {
         let hw = log.checkpointed_high_watermark();
         let core = ReplicaCore::new(shared.settings.clone(), hw, &log);
         let mut visible_hw = VisibleHw::new(core.hw(), shared.started.elapsed());
-        let view = view_of(&shared, &core, &log, &mut visible_hw);
+        let view = view_of(&shared, &core, &log, &BTreeMap::new(), &mut visible_hw);
         Self {
             tp: log.topic_partition(),
             producers: fold_producers(&log.snapshot(), shared.settings.bugs),
@@ -128,6 +135,7 @@ impl Actor {
             produces: ProduceWaiters::default(),
             settling: Vec::new(),
             has_position: false,
+            starts: BTreeMap::new(),
             answers: Vec::new(),
             grew: false,
         }
@@ -175,7 +183,12 @@ impl Actor {
                 drop(share);
                 self.append(&batch, acks, reply);
             }
-            Message::Fetch { fetch, reply } => {
+            Message::Fetch {
+                fetch,
+                log_start,
+                reply,
+            } => {
+                self.starts.insert(fetch.replica, log_start);
                 let (outcome, effects) = self.core.fetch(&fetch, &self.log, now);
                 self.answers.push(Answer::Fetch(reply, outcome));
                 self.carry_out(effects);
@@ -183,9 +196,11 @@ impl Actor {
             Message::Fetched {
                 answer,
                 records,
+                log_start,
                 taken,
             } => {
                 if self.follow(&answer, &records) {
+                    self.begin_at(log_start);
                     self.settling.push(taken);
                 } else {
                     let _ = taken.send(Taken::Refused);
@@ -208,7 +223,48 @@ impl Actor {
                 self.carry_out(effects);
                 self.produces.retain(|waiting| !waiting.reply.is_closed());
             }
-            Message::Stop { .. } => {}
+            Message::Retain { retention, now } if self.core.as_leader().is_some() => {
+                let log = self.log.snapshot();
+                self.begin_at(log.start_to_keep(&retention, now, self.core.hw()));
+            }
+            Message::Delete { before, reply } => {
+                let deleted = self.delete_records(before);
+                self.answers.push(Answer::Delete(reply, deleted));
+            }
+            Message::Retain { .. } | Message::Stop { .. } => {}
+        }
+    }
+
+    /// Moves the log's start up to `at`, at most to the high watermark: what was deleted, here or
+    /// at the leader, is not to be read again. Of its producers it is remembered what they wrote.
+    fn begin_at(&mut self, at: Offset) {
+        let at = at.min(self.core.hw());
+        if at <= self.log.log_start() {
+            return;
+        }
+        let about_producers = self.producers.store(at);
+        match self.log.advance_log_start(at, about_producers) {
+            Ok(()) => {
+                debug!(partition = %self.tp, %at, "the log begins later");
+                self.grew = true;
+            }
+            Err(error) => warn!(partition = %self.tp, %error, "old records are not deleted"),
+        }
+    }
+
+    fn delete_records(&mut self, before: Option<Offset>) -> Result<Offset, ResponseError> {
+        if self.core.as_leader().is_none() {
+            return Err(ResponseError::NotLeaderOrFollower);
+        }
+        let hw = self.core.hw();
+        let before = before.unwrap_or(hw);
+        if before < Offset::ZERO || before > hw {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        self.begin_at(before);
+        match self.log.log_start() >= before {
+            true => Ok(before),
+            false => Err(ResponseError::KafkaStorageError),
         }
     }
 
@@ -408,6 +464,7 @@ impl Actor {
                     // A fetch of the epoch before is of no use any more.
                     self.has_position = false;
                     self.settling.clear();
+                    self.starts.clear();
                 }
                 Effect::Truncate(to) => {
                     if let Err(error) = self.truncate(to) {
@@ -502,7 +559,15 @@ impl Actor {
     }
 
     fn publish(&mut self) {
-        let view = view_of(&self.shared, &self.core, &self.log, &mut self.visible_hw);
+        let Self {
+            shared,
+            core,
+            log,
+            starts,
+            visible_hw,
+            ..
+        } = self;
+        let view = view_of(shared, core, log, starts, visible_hw);
         let view = Arc::new(view);
         let before = self.published.load();
         let same_leadership = before.is_leader() && view.is_leader() && before.epoch == view.epoch;
@@ -519,6 +584,7 @@ impl Actor {
             match answer {
                 Answer::Produce(reply, outcome) => drop(reply.send(outcome)),
                 Answer::Fetch(reply, outcome) => drop(reply.send(outcome)),
+                Answer::Delete(reply, outcome) => drop(reply.send(outcome)),
             }
         }
     }

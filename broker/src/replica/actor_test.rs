@@ -142,7 +142,11 @@ impl Bench {
     fn fetched(&mut self, epoch: i32, offset: i64) {
         let fetch: FollowerFetch = fetch(2, epoch, offset, None);
         let (reply, _) = oneshot::channel();
-        self.turn(vec![Message::Fetch { fetch, reply }]);
+        self.turn(vec![Message::Fetch {
+            fetch,
+            log_start: Offset(0),
+            reply,
+        }]);
     }
 
     fn end(&self) -> i64 {

@@ -102,6 +102,7 @@ struct Asked {
     partition: Arc<Partition>,
     position: FetchPosition,
     hw: Offset,
+    log_start: Offset,
 }
 
 impl Fetcher {
@@ -153,6 +154,7 @@ impl Fetcher {
                     partition: Arc::clone(partition),
                     position,
                     hw: view.hw,
+                    log_start: view.log_start(),
                 })
             })
             .collect();
@@ -222,6 +224,7 @@ impl Fetcher {
             partition,
             position,
             hw,
+            log_start,
         } in asked
         {
             let tp = partition.tp();
@@ -230,7 +233,7 @@ impl Fetcher {
                 .with_current_leader_epoch(position.leader_epoch.get())
                 .with_fetch_offset(position.offset.get())
                 .with_last_fetched_epoch(position.last_epoch.map_or(-1, LeaderEpoch::get))
-                .with_log_start_offset(-1)
+                .with_log_start_offset(log_start.get())
                 .with_partition_max_bytes(PARTITION_MAX_BYTES)
                 .with_high_watermark(hw.get());
             match topics.last_mut() {
@@ -296,6 +299,7 @@ impl Fetcher {
         data: PartitionData,
     ) -> Option<oneshot::Receiver<Taken>> {
         let tp = asked.partition.tp();
+        let log_start = Offset(data.log_start_offset);
         let (said, records) = match leader_said(data) {
             Ok(answer) => answer,
             Err(error) => {
@@ -308,7 +312,7 @@ impl Fetcher {
             LeaderSaid::Records {
                 first: None,
                 leader_hw,
-            } => leader_hw != asked.hw,
+            } => leader_hw != asked.hw || log_start > asked.log_start,
             _ => true,
         };
         if !news {
@@ -322,6 +326,7 @@ impl Fetcher {
         asked.partition.send(Message::Fetched {
             answer,
             records,
+            log_start,
             taken,
         });
         Some(waits)

@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::config::BrokerConfig;
+use crate::clock;
+use crate::config::{self, BrokerConfig};
 use crate::exec;
-use crate::log::LogStore;
+use crate::log::{LogStore, Retention};
 use crate::meta::handle::MetadataHandle;
 use crate::meta::image::MetadataImage;
 use crate::replica::actor::{Actor, Parts, Shared};
@@ -179,6 +180,7 @@ enum Event {
     Image,
     Tick,
     Checkpoint,
+    Retain,
 }
 
 /// Until the flag is set, or nobody can set it any more.
@@ -227,6 +229,9 @@ impl Incarnation {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut checkpoints = tokio::time::interval(CHECKPOINT);
+        let mut retentions =
+            tokio::time::interval(self.manager.config.log_retention_check_interval);
+        retentions.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         images.mark_changed();
         let again = loop {
             let event = tokio::select! {
@@ -236,6 +241,7 @@ impl Incarnation {
                 changed = images.changed() => changed.map_or(Event::Stop, |()| Event::Image),
                 _ = ticks.tick() => Event::Tick,
                 _ = checkpoints.tick() => Event::Checkpoint,
+                _ = retentions.tick() => Event::Retain,
             };
             match event {
                 Event::Stop => break None,
@@ -246,6 +252,7 @@ impl Incarnation {
                 }
                 Event::Tick => self.tick(),
                 Event::Checkpoint => self.checkpoint(),
+                Event::Retain => self.retain(&images.borrow()),
             }
         };
         self.end().await;
@@ -268,6 +275,28 @@ impl Incarnation {
                 .is_some_and(|told| told.replicas.len() > 1);
             if has_followers && held.partition.view().is_leader() {
                 held.partition.send(Message::Tick);
+            }
+        }
+    }
+
+    /// Has leaders delete what is old, or too much. Followers follow their leader's log start.
+    fn retain(&self, image: &MetadataImage) {
+        let now = clock::unix_millis();
+        let mut of_topic = None;
+        for (tp, held) in &self.held {
+            let retention = match of_topic {
+                Some((topic, retention)) if topic == tp.topic => retention,
+                _ => image
+                    .topics
+                    .get(&tp.topic)
+                    .map(|topic| config::topic::retention(&self.manager.config, &topic.configs)),
+            };
+            of_topic = Some((tp.topic, retention));
+            let retention = retention.filter(Retention::deletes);
+            if let Some(retention) = retention
+                && held.partition.view().is_leader()
+            {
+                held.partition.send(Message::Retain { retention, now });
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kafka_protocol::ResponseError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::log::ProducedBatch;
+use crate::log::{ProducedBatch, Retention};
 use crate::replica::cluster::PartitionMeta;
 use crate::replica::follower::FetchAnswer;
 use crate::replica::isr::{AlterReply, Proposal};
@@ -69,6 +69,8 @@ pub enum Message {
     Fetch {
         /// What it asks.
         fetch: FollowerFetch,
+        /// Where the follower's log starts.
+        log_start: Offset,
         /// The answer, once it is in the published view.
         reply: oneshot::Sender<FetchOutcome>,
     },
@@ -78,6 +80,8 @@ pub enum Message {
         answer: FetchAnswer,
         /// The bytes.
         records: Bytes,
+        /// Where the leader's log starts.
+        log_start: Offset,
         /// Told when the next position is published; dropped when this leader is no longer
         /// followed.
         taken: oneshot::Sender<Taken>,
@@ -90,6 +94,20 @@ pub enum Message {
     Altered(Proposal, AlterReply),
     /// Time passed.
     Tick,
+    /// Old records are to go.
+    Retain {
+        /// Which are old, or too many.
+        retention: Retention,
+        /// Time of day, in milliseconds since 1970.
+        now: i64,
+    },
+    /// A client wants records deleted (DeleteRecords).
+    Delete {
+        /// The log is to begin here; `None`: at the high watermark.
+        before: Option<Offset>,
+        /// Where it is to begin, once that is in the published view.
+        reply: oneshot::Sender<Result<Offset, ResponseError>>,
+    },
     /// The end: the log is given back before `done` is told.
     Stop {
         /// Told when it has ended.
@@ -235,9 +253,28 @@ impl Partition {
 
     /// Hands over a follower's fetch. Does not wait.
     #[must_use]
-    pub fn fetch(&self, fetch: FollowerFetch) -> oneshot::Receiver<FetchOutcome> {
+    pub fn fetch(
+        &self,
+        fetch: FollowerFetch,
+        log_start: Offset,
+    ) -> oneshot::Receiver<FetchOutcome> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Fetch { fetch, reply });
+        self.send(Message::Fetch {
+            fetch,
+            log_start,
+            reply,
+        });
+        answer
+    }
+
+    /// Has the records before an offset deleted (`None`: all that are committed). Does not wait.
+    #[must_use]
+    pub fn delete_records(
+        &self,
+        before: Option<Offset>,
+    ) -> oneshot::Receiver<Result<Offset, ResponseError>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Delete { before, reply });
         answer
     }
 

@@ -1,11 +1,13 @@
 //! From what a partition's writer owns to what readers see, and to what the core may know.
 
+use std::collections::BTreeMap;
+
 use crate::log::{EpochEnd, PartitionLog};
 use crate::replica::actor::Shared;
 use crate::replica::core::{ReplicaCore, Role};
 use crate::replica::log_facts::LogFacts;
 use crate::replica::view::{FollowerView, LeadershipView, PartitionView, ViewParts, VisibleHw};
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 impl LogFacts for PartitionLog {
     fn log_start(&self) -> Offset {
@@ -38,6 +40,7 @@ pub(super) fn view_of(
     shared: &Shared,
     core: &ReplicaCore,
     log: &PartitionLog,
+    starts: &BTreeMap<BrokerId, Offset>,
     visible_hw: &mut VisibleHw,
 ) -> PartitionView {
     let bugs = shared.settings.bugs;
@@ -54,6 +57,7 @@ pub(super) fn view_of(
                 .map(|(id, progress)| FollowerView {
                     id: *id,
                     offset: progress.offset(),
+                    log_start: starts.get(id).copied(),
                 })
                 .collect(),
         }),

@@ -22,7 +22,9 @@ pub(super) fn sequenced(header: &BatchHeader) -> Option<SequencedBatch> {
 
 /// Invariant I19: the state of producers is a fold over the log.
 pub(super) fn fold_producers(log: &LogSnapshot, bugs: BugSet) -> ProducerStates {
-    let mut producers = ProducerStates::for_log_starting_at(log.log_start()).with_bugs(bugs);
+    let stored = ProducerStates::restore(log.producers());
+    let stored = stored.unwrap_or_else(|| ProducerStates::for_log_starting_at(log.log_start()));
+    let mut producers = stored.with_bugs(bugs);
     for header in log.headers(log.log_start()) {
         match header {
             Ok(header) => {

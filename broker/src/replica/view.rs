@@ -37,6 +37,8 @@ pub struct FollowerView {
     pub id: BrokerId,
     /// Where it last fetched in this epoch: what it holds.
     pub offset: Option<Offset>,
+    /// Where its log starts, as it said in this epoch.
+    pub log_start: Option<Offset>,
 }
 
 /// What a view says of the leadership, when this replica leads.

@@ -100,6 +100,8 @@ pub struct Seen {
     up_to: Offset,
     /// Followers also wait for the watermark, so that theirs is not late by a poll interval.
     hw: Option<Offset>,
+    /// Followers also hear soon that records were deleted.
+    log_start: Option<Offset>,
 }
 
 impl Seen {
@@ -112,6 +114,7 @@ impl Seen {
             is_leader: view.is_leader(),
             up_to: view.bound(isolation).up_to(),
             hw: (isolation == Isolation::Replica).then_some(view.hw),
+            log_start: (isolation == Isolation::Replica).then(|| view.log_start()),
         }
     }
 }

@@ -13,10 +13,15 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use tokio::time::Instant;
+
 use super::net::Backlog;
 
 /// Where the harness and its clients are.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+
+/// The time of day at which every world begins, in milliseconds since 1970.
+const DAWN_MILLIS: i64 = 1_700_000_000_000;
 
 /// The first port that a connection is made from.
 const EPHEMERAL: u16 = 32_768;
@@ -117,6 +122,8 @@ pub(super) struct State {
     pub(super) machines: BTreeMap<Ipv4Addr, Machine>,
     /// Who waits for a link to change.
     blocked: Vec<Waker>,
+    /// When somebody first asked for the time of day.
+    dawn: Option<Instant>,
 }
 
 /// The world of one simulation. Cheap to clone.
@@ -141,6 +148,14 @@ pub fn current() -> Option<World> {
 }
 
 impl World {
+    /// The time of day, in milliseconds since 1970.
+    #[must_use]
+    pub fn unix_millis(&self) -> i64 {
+        let dawn = *self.state().dawn.get_or_insert_with(Instant::now);
+        let since = dawn.elapsed().as_millis();
+        DAWN_MILLIS.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+
     /// A world without machines; they come into being when they are named.
     #[must_use]
     pub fn new(seed: u64, links: Links) -> Self {
@@ -150,6 +165,7 @@ impl World {
                 links,
                 machines: BTreeMap::new(),
                 blocked: Vec::new(),
+                dawn: None,
             })),
         }
     }

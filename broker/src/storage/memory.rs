@@ -166,6 +166,23 @@ impl MemoryStorage {
         }
     }
 
+    /// Another disk with the same durable contents.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let other = Self::new();
+        for (path, inode) in &self.world().files {
+            let durable = locked(inode).durable.clone();
+            let inode = Inode {
+                current: durable.clone(),
+                durable,
+                unsynced: Vec::new(),
+            };
+            let inode = Arc::new(Mutex::new(inode));
+            other.world().files.insert(path.clone(), inode);
+        }
+        other
+    }
+
     /// From now on nothing is changed any more through this mount and the files opened by it.
     /// What was written stays, as in the page cache of a kernel whose process was killed.
     pub fn unmount(&self) {

@@ -103,6 +103,9 @@ impl Dispatcher {
             ApiKey::CreateTopics => {
                 api::create_topics::handle(ctx, version, decode(key, version, body)?)
             }
+            ApiKey::DeleteRecords => {
+                api::delete_records::handle(ctx, version, decode(key, version, body)?)
+            }
             ApiKey::InitProducerId => {
                 api::init_producer_id::handle(ctx, version, decode(key, version, body)?)
             }

@@ -209,6 +209,17 @@ const CREATE_TOPICS: Shape = Shape {
     ],
 };
 
+const DELETE_RECORDS: Shape = Shape {
+    flexible_since: 2,
+    rows: &[
+        always(Structs(&[
+            always(Text),
+            always(Structs(&[always(INT32), always(INT64)])),
+        ])),
+        always(INT32),
+    ],
+};
+
 const INIT_PRODUCER_ID: Shape = Shape {
     flexible_since: 2,
     rows: &[
@@ -257,6 +268,7 @@ const fn shape(key: ApiKey) -> Option<&'static Shape> {
         ApiKey::FindCoordinator => &FIND_COORDINATOR,
         ApiKey::ApiVersions => &API_VERSIONS,
         ApiKey::CreateTopics => &CREATE_TOPICS,
+        ApiKey::DeleteRecords => &DELETE_RECORDS,
         ApiKey::InitProducerId => &INIT_PRODUCER_ID,
         ApiKey::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         ApiKey::DescribeConfigs => &DESCRIBE_CONFIGS,

@@ -29,6 +29,7 @@ fn sample(key: ApiKey, version: i16) -> Bytes {
         ApiKey::FindCoordinator => encoded(&find_coordinator(version), version),
         ApiKey::ApiVersions => encoded(&api_versions(version), version),
         ApiKey::CreateTopics => encoded(&create_topics(), version),
+        ApiKey::DeleteRecords => encoded(&delete_records(), version),
         ApiKey::InitProducerId => encoded(&init_producer_id(version), version),
         ApiKey::OffsetForLeaderEpoch => encoded(&offset_for_leader_epoch(version), version),
         ApiKey::DescribeConfigs => encoded(&describe_configs(), version),
@@ -147,6 +148,15 @@ fn create_topics() -> CreateTopicsRequest {
     CreateTopicsRequest::default().with_topics(vec![topic])
 }
 
+fn delete_records() -> DeleteRecordsRequest {
+    use delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    let partition = DeleteRecordsPartition::default().with_offset(-1);
+    let topic = DeleteRecordsTopic::default()
+        .with_name(text("topic").into())
+        .with_partitions(vec![partition.clone(), partition]);
+    DeleteRecordsRequest::default().with_topics(vec![topic])
+}
+
 fn init_producer_id(version: i16) -> InitProducerIdRequest {
     let request = InitProducerIdRequest::default().with_transactional_id(Some(text("t").into()));
     match version {
@@ -190,6 +200,7 @@ fn decoded_length(key: ApiKey, version: i16, body: &Bytes) -> Option<usize> {
         ApiKey::FindCoordinator => of::<FindCoordinatorRequest>(version, body),
         ApiKey::ApiVersions => of::<ApiVersionsRequest>(version, body),
         ApiKey::CreateTopics => of::<CreateTopicsRequest>(version, body),
+        ApiKey::DeleteRecords => of::<DeleteRecordsRequest>(version, body),
         ApiKey::InitProducerId => of::<InitProducerIdRequest>(version, body),
         ApiKey::OffsetForLeaderEpoch => of::<OffsetForLeaderEpochRequest>(version, body),
         ApiKey::DescribeConfigs => of::<DescribeConfigsRequest>(version, body),

@@ -6,8 +6,17 @@ use std::time::{Duration, Instant};
 use broker::meta::image::Endpoint;
 use broker::net::client::Connection;
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::produce_request::{
@@ -80,8 +89,25 @@ impl Client {
     }
 
     pub fn create_topic(&mut self, name: &str, partitions: i32, replicas: i16) {
+        self.create_topic_with(name, partitions, replicas, &[]);
+    }
+
+    /// A topic with settings of its own.
+    pub fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        settings: &[(&str, &str)],
+    ) {
+        let settings = settings.iter().map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string((*name).to_owned()))
+                .with_value(Some(StrBytes::from_string((*value).to_owned())))
+        });
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
+            .with_configs(settings.collect())
             .with_num_partitions(partitions)
             .with_replication_factor(replicas);
         let request = CreateTopicsRequest::default()
@@ -129,6 +155,73 @@ impl Client {
         isr
     }
 
+    /// Asks the leader to delete what is before `offset`: the error, and the low watermark.
+    pub fn delete_records(&mut self, topic: &str, index: i32, offset: i64) -> (i16, i64) {
+        let partition = DeleteRecordsPartition::default()
+            .with_partition_index(index)
+            .with_offset(offset);
+        let asked = DeleteRecordsTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(vec![partition]);
+        let request = DeleteRecordsRequest::default()
+            .with_topics(vec![asked])
+            .with_timeout_ms(2_000);
+        self.until("an answer to DeleteRecords", |client, id| {
+            if client.leader(topic, index) != Some(id) {
+                return None;
+            }
+            let mut response = client.call(id, 2, &request)?;
+            let result = response.topics.pop()?.partitions.pop()?;
+            (result.error_code != 6).then_some((result.error_code, result.low_watermark))
+        })
+    }
+
+    /// The error of a request about a topic that is not there.
+    pub fn delete_records_of_nothing(&mut self) -> i16 {
+        let partition = DeleteRecordsPartition::default().with_offset(0);
+        let asked = DeleteRecordsTopic::default()
+            .with_name(topic_name("no-such-topic"))
+            .with_partitions(vec![partition]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![asked]);
+        self.until("an answer", |client, id| {
+            let mut response = client.call(id, 2, &request)?;
+            Some(response.topics.pop()?.partitions.pop()?.error_code)
+        })
+    }
+
+    /// The first (-2) or next (-1) offset, as the leader tells it.
+    pub fn offset(&mut self, topic: &str, index: i32, at: i64) -> i64 {
+        let partition = ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(at);
+        let asked = ListOffsetsTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![asked]);
+        self.until("an offset", |client, id| {
+            if client.leader(topic, index) != Some(id) {
+                return None;
+            }
+            let mut response = client.call(id, 7, &request)?;
+            let result = response.topics.pop()?.partitions.pop()?;
+            (result.error_code == 0).then_some(result.offset)
+        })
+    }
+
+    /// The error of a fetch at `offset`, from the leader.
+    pub fn fetch_error(&mut self, topic: &str, index: i32, offset: i64) -> i16 {
+        self.until("an answer to Fetch", |client, id| {
+            if client.leader(topic, index) != Some(id) {
+                return None;
+            }
+            let data = client.fetch(id, topic, index, offset)?;
+            (data.error_code != 6).then_some(data.error_code)
+        })
+    }
+
     /// Produces one batch, again if need be, until it is acknowledged. Returns its base offset.
     pub fn produce(&mut self, topic: &str, index: i32, acks: i16, records: Bytes) -> i64 {
         let data = PartitionProduceData::default()
@@ -153,9 +246,14 @@ impl Client {
 
     /// Everything below the leader's watermark.
     pub fn read_all(&mut self, topic: &str, index: i32) -> Vec<(i64, String)> {
+        self.read_from(topic, index, 0)
+    }
+
+    /// Everything from `first` on, below the leader's watermark.
+    pub fn read_from(&mut self, topic: &str, index: i32, first: i64) -> Vec<(i64, String)> {
         let mut all: Vec<(i64, String)> = Vec::new();
         loop {
-            let offset = all.last().map_or(0, |(offset, _)| offset + 1);
+            let offset = all.last().map_or(first, |(offset, _)| offset + 1);
             let page = self.until("a page", |client, id| {
                 if client.leader(topic, index) != Some(id) {
                     return None;
@@ -170,6 +268,14 @@ impl Client {
     }
 
     fn read(&mut self, id: i32, topic: &str, index: i32, from: i64) -> Option<Vec<(i64, String)>> {
+        let data = self.fetch(id, topic, index, from)?;
+        if data.error_code != 0 {
+            return None;
+        }
+        Some(values(data.records.unwrap_or_default()))
+    }
+
+    fn fetch(&mut self, id: i32, topic: &str, index: i32, from: i64) -> Option<PartitionData> {
         let partition = FetchPartition::default()
             .with_partition(index)
             .with_current_leader_epoch(-1)
@@ -186,11 +292,7 @@ impl Client {
             .with_max_bytes(100_000)
             .with_topics(vec![topic]);
         let mut response = self.call(id, 12, &request)?;
-        let data = response.responses.pop()?.partitions.pop()?;
-        if data.error_code != 0 {
-            return None;
-        }
-        Some(values(data.records.unwrap_or_default()))
+        response.responses.pop()?.partitions.pop()
     }
 }
 
@@ -220,6 +322,11 @@ pub fn numbered(prefix: &str, count: usize) -> Vec<String> {
 
 /// One record batch with these values.
 pub fn batch(values: &[String]) -> Bytes {
+    batch_at(values, 1_000)
+}
+
+/// The same with a timestamp, in milliseconds since 1970.
+pub fn batch_at(values: &[String], timestamp: i64) -> Bytes {
     let records: Vec<_> = values
         .iter()
         .zip(0..)
@@ -234,7 +341,7 @@ pub fn batch(values: &[String]) -> Bytes {
             offset: i64::from(at),
             // The encoder puts records into one batch whose sequence numbers follow each other.
             sequence: at - 1,
-            timestamp: 1_000,
+            timestamp,
             key: None,
             value: Some(Bytes::from(value.clone())),
             headers: Default::default(),

@@ -2,6 +2,7 @@
 //! sockets, real logs, real metadata quorum, and a client that speaks frames.
 
 mod client;
+mod deletion;
 mod nodes;
 
 use std::time::Duration;

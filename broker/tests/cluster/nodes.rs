@@ -66,6 +66,18 @@ impl Nodes {
         self.running.insert(id, Running { node, runtime });
     }
 
+    /// The files of broker `id`'s write-ahead log, in order.
+    pub fn wal_files(&self, id: i32) -> Vec<std::path::PathBuf> {
+        let dir = self.dirs[&id].path().join("log");
+        let entries = std::fs::read_dir(dir).expect("a log");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = paths
+            .filter(|path| path.extension().is_some_and(|ext| ext == "wal"))
+            .collect();
+        files.sort();
+        files
+    }
+
     /// Broker `id` is gone, without a word to anybody.
     pub fn kill(&mut self, id: i32) {
         let Running { node, runtime } = self.running.remove(&id).expect("it runs");
@@ -98,6 +110,10 @@ impl Nodes {
             client_advertised: endpoint(client),
             replication_advertised: endpoint(replication),
             replica_lag_time_max: Duration::from_secs(2),
+            log_retention_check_interval: Duration::from_millis(100),
+            // Small, so that files roll and go.
+            wal_roll_bytes: 64 << 10,
+            log_checkpoint_bytes: 256 << 10,
             seed: u64::from(id.unsigned_abs()),
             ..BrokerConfig::default()
         }

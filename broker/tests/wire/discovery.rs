@@ -12,7 +12,7 @@ fn expect(broker: &Single, request: &[&str], answer: &[&str]) {
 }
 
 /// Key, lowest and highest version of every API, as ApiVersions lists them.
-const LIST: [&str; 11] = [
+const LIST: [&str; 12] = [
     "0000 0000 000b", // Produce: 0-2 advertised, not served (KAFKA-18659)
     "0001 0004 000c", // Fetch
     "0002 0001 0007", // ListOffsets
@@ -20,6 +20,7 @@ const LIST: [&str; 11] = [
     "000a 0000 0004", // FindCoordinator
     "0012 0000 0003", // ApiVersions
     "0013 0002 0007", // CreateTopics
+    "0015 0000 0002", // DeleteRecords
     "0016 0000 0004", // InitProducerId
     "0017 0002 0004", // OffsetForLeaderEpoch
     "0020 0001 0004", // DescribeConfigs
@@ -29,7 +30,7 @@ const LIST: [&str; 11] = [
 #[test]
 fn api_versions() {
     let broker = Single::start();
-    let v0: Vec<&str> = [&["00000007", "0000", "0000000b"][..], &LIST].concat();
+    let v0: Vec<&str> = [&["00000007", "0000", "0000000c"][..], &LIST].concat();
     expect(&broker, &["0012 0000 00000007 ffff"], &v0);
     let v1 = [&v0[..], &["00000000"]].concat(); // + throttle time
     expect(&broker, &["0012 0001 00000007 ffff"], &v1);
@@ -38,7 +39,7 @@ fn api_versions() {
     // correlation id and the error.
     let tagged = LIST.map(|row| [row, "00"]).concat();
     let v3 = [
-        &["00000007", "0000", "0c"][..],
+        &["00000007", "0000", "0d"][..],
         &tagged,
         &["00000000", "00"],
     ]
@@ -59,7 +60,7 @@ fn api_versions() {
 #[test]
 fn api_versions_of_an_unknown_version_is_answered_in_v0_with_error_35() {
     let broker = Single::start();
-    let answer = [&["00000007", "0023", "0000000b"][..], &LIST].concat();
+    let answer = [&["00000007", "0023", "0000000c"][..], &LIST].concat();
     let mut connection = broker.connect();
     // Nothing after the correlation id is looked at: it is of a version that we cannot know.
     let got = connection.ask(&hex(&["0012 0063 00000007", "deadbeef"]));

@@ -208,3 +208,45 @@ fn describe_configs_describes_each_resource_once() {
     let got = connection.ask(&describe("00000001", "04 0002 3031 ffffffff"));
     assert_eq!(show(&got[8..14]), show(&hex(&["00000001 002a"])));
 }
+
+#[test]
+fn delete_records_tells_the_low_watermark() {
+    let broker = Single::start();
+    let mut connection = broker.topic().connect();
+    let request = [
+        "0015 0000 00000015 ffff",
+        "00000001 0001",
+        "'t'",
+        "00000002",
+        "00000000 ffffffffffffffff", // all that is committed: nothing
+        "00000009 0000000000000000", // no such partition
+        "000003e8",
+    ];
+    let answer = [
+        "00000015",
+        "00000000",
+        "00000001 0001",
+        "'t'",
+        "00000002",
+        "00000000 0000000000000000 0000",
+        "00000009 ffffffffffffffff 0003",
+    ];
+    assert_eq!(show(&connection.ask(&hex(&request))), show(&hex(&answer)));
+    // v2 is flexible. Above the watermark: OFFSET_OUT_OF_RANGE.
+    let request = [
+        "0015 0002 00000015 ffff 00",
+        "02 02",
+        "'t'",
+        "02 00000000 0000000000000001 00",
+        "00 000003e8 00",
+    ];
+    let answer = [
+        "00000015 00",
+        "00000000",
+        "02 02",
+        "'t'",
+        "02 00000000 ffffffffffffffff 0001 00",
+        "00 00",
+    ];
+    assert_eq!(show(&connection.ask(&hex(&request))), show(&hex(&answer)));
+}

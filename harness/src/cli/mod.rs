@@ -7,6 +7,7 @@ mod bench_args;
 mod check;
 mod list;
 mod matrix_args;
+mod power_loss_args;
 mod run_args;
 mod suggest;
 
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use bench_args::BenchArgs;
 pub use matrix_args::MatrixArgs;
+pub use power_loss_args::PowerLossArgs;
 pub use run_args::{DurabilityName, RunArgs, RuntimeName, Workload};
 
 use crate::exit::{self, Exit};
@@ -50,6 +52,9 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Run every seeded bug many times, and say how often its alarm rings.
     Matrix(Box<MatrixArgs>),
+    /// What survives when one, two or all brokers lose power at once, in both durability modes:
+    /// simulated, as a table.
+    PowerLoss(PowerLossArgs),
     /// Remove what a killed harness left: rules, containers, networks, namespaces.
     Heal {
         /// Folder of the runs, with the journals of their faults.
@@ -122,12 +127,14 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         // Simulated brokers complain of every fault, and they are in this process.
         Command::Run(args) if args.runtime == RuntimeName::Sim => "off",
         Command::Matrix(_) => "off",
+        Command::PowerLoss(_) => "off",
         _ => "warn",
     });
     match command {
         Command::Run(args) => crate::run::main(&args),
         Command::Bench(args) => crate::bench::main(&args),
         Command::Matrix(args) => crate::matrix::main(&args),
+        Command::PowerLoss(args) => crate::run::power_loss(&args),
         Command::Heal { out } => crate::run::heal(&out),
         Command::Doctor { json } => crate::run::doctor(json),
         Command::Check {

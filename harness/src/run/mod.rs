@@ -29,7 +29,7 @@ use nemesis::{Schedule, ScheduleSpec};
 use serde_json::json;
 
 use crate::artifacts::{self, Artifacts, BuildOptions};
-use crate::cli::{RunArgs, RuntimeName, Workload};
+use crate::cli::{PowerLossArgs, RunArgs, RuntimeName, Workload};
 use crate::exit::Exit;
 use crate::runtime::doctor::Health;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
@@ -75,6 +75,15 @@ pub fn main(args: &RunArgs) -> Exit {
             Exit::Infrastructure
         }
     }
+}
+
+/// `harness power-loss`.
+#[must_use]
+pub fn power_loss(args: &PowerLossArgs) -> Exit {
+    simulated::power_loss::main(args).unwrap_or_else(|error| {
+        say!("error: {error:#}");
+        Exit::Infrastructure
+    })
 }
 
 fn prepare_and_run(args: &RunArgs, seed: u64, schedule: Schedule) -> anyhow::Result<Exit> {

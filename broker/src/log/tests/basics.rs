@@ -207,7 +207,8 @@ fn reading_outside_the_log_is_an_error_and_at_the_bound_is_empty() {
     for serial in 0..4 {
         log.append(EPOCH, &produced(&batch(serial, 2, 10))).unwrap();
     }
-    log.advance_log_start(Offset(3)).unwrap();
+    log.advance_log_start(Offset(3), bytes::Bytes::new())
+        .unwrap();
     let snapshot = log.snapshot();
     let read = |from, up_to| snapshot.read(Offset(from), Offset(up_to), 1000, true);
     for outside in [2, 9] {

@@ -2,6 +2,7 @@
 //! before the last one that was reported as held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::support::{
     take, tp,
 };
 use crate::log::{AppendError, LogConfig, LogStore, OpenError, PartitionLog};
+use crate::storage::Storage;
 use crate::storage::memory::{Crash, MemoryStorage};
 use crate::types::{BrokerEpoch, Durability, LeaderEpoch, Offset, TopicId, TopicPartition};
 
@@ -165,7 +167,7 @@ impl Run {
             }
             Change::LogStart(to) => {
                 let to = to.index((end + 3) as usize) as i64;
-                log.advance_log_start(Offset(to))?;
+                log.advance_log_start(Offset(to), Bytes::new())?;
                 self.did(tp, |model| model.advance_log_start(to));
             }
             Change::Restart(skip) => {
@@ -320,13 +322,31 @@ fn reopen(disk: &MemoryStorage, settings: &LogConfig, end: &End, rng: &mut ChaCh
     store
 }
 
-fn lives(durability: Durability, roll: u64, seed: u64, lives: &[(Vec<Step>, End)]) {
+/// Without the files that only repeat what the WAL says, the same log is found.
+fn derived_files_are_derived(disk: &MemoryStorage, settings: &LogConfig) {
+    let sound = || match open(disk, settings.clone()) {
+        Ok((store, _)) => store,
+        Err(error) => panic!("{error}"),
+    };
+    let found = held_by(&sound(), 1000);
+    disk.remove(Path::new("log/checkpoint")).unwrap();
+    let again = held_by(&sound(), 1000);
+    assert!(again == found, "without the checkpoint's name");
+}
+
+fn lives(
+    durability: Durability,
+    (roll, checkpoint): (u64, u64),
+    seed: u64,
+    lives: &[(Vec<Step>, End)],
+) {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     let disk = MemoryStorage::new();
     let settings = LogConfig {
         durability,
         // Small, so that recent batches come from files too.
         cache_bytes: 3000,
+        checkpoint_bytes: checkpoint,
         ..config(roll)
     };
     let mut world = World::default();
@@ -347,7 +367,12 @@ fn lives(durability: Durability, roll: u64, seed: u64, lives: &[(Vec<Step>, End)
             )
         });
         world = history[at].clone();
+        derived_files_are_derived(&disk, &settings);
     }
+}
+
+fn checkpoints() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(200u64), Just(3000), Just(1 << 30)]
 }
 
 proptest! {
@@ -357,18 +382,20 @@ proptest! {
     fn nothing_held_is_lost_in_fsync_mode(
         seed in any::<u64>(),
         roll in prop_oneof![Just(300u64), Just(4096), Just(100_000), Just(8 << 20)],
+        checkpoint in checkpoints(),
         all in prop::collection::vec((prop::collection::vec(step(), 1..40), end()), 1..4),
     ) {
-        lives(Durability::Fsync, roll, seed, &all);
+        lives(Durability::Fsync, (roll, checkpoint), seed, &all);
     }
 
     #[test]
     fn the_log_is_a_prefix_in_replicated_mode(
         seed in any::<u64>(),
         roll in prop_oneof![Just(300u64), Just(4096), Just(100_000)],
+        checkpoint in checkpoints(),
         all in prop::collection::vec((prop::collection::vec(step(), 1..40), end()), 1..4),
     ) {
-        lives(Durability::Replicated, roll, seed, &all);
+        lives(Durability::Replicated, (roll, checkpoint), seed, &all);
     }
 }
 

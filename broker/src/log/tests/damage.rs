@@ -178,6 +178,32 @@ fn a_log_knows_whose_it_is_and_whether_it_is_the_one_that_was() {
 }
 
 #[test]
+fn a_log_of_which_only_the_identity_is_left_is_refused() {
+    let disk = MemoryStorage::new();
+    let settings = LogConfig {
+        identity: Some(LogIdentity {
+            broker: BrokerId(1),
+            log: uuid::Uuid::from_u128(1),
+        }),
+        ..config(4096)
+    };
+    for clean in [true, false] {
+        let (store, _) = open(&disk, settings.clone()).expect("begun or there");
+        if clean {
+            store.close(BrokerEpoch(1)).unwrap();
+        }
+    }
+    // It has not one record of a partition, and yet it is known that it had files.
+    for (path, _) in disk.files() {
+        if !path.ends_with("identity") {
+            disk.remove(&path).unwrap();
+        }
+    }
+    let error = open(&disk, settings).err().expect("nothing is left of it");
+    assert!(matches!(error, OpenError::Gone { .. }), "{error}");
+}
+
+#[test]
 fn missing_files_after_a_clean_stop_are_refused() {
     let disk = MemoryStorage::new();
     written(&disk, 30, true);

@@ -4,6 +4,7 @@ mod basics;
 mod crashes;
 mod damage;
 mod full_disk;
+mod keeping;
 mod readers;
 mod seeded;
 pub(super) mod support;

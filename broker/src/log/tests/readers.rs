@@ -36,7 +36,8 @@ fn filled(
         }
     }
     store.commit_pending();
-    log.advance_log_start(Offset(log_start)).unwrap();
+    log.advance_log_start(Offset(log_start), bytes::Bytes::new())
+        .unwrap();
     model.advance_log_start(log_start);
     (store, log.snapshot(), model)
 }
@@ -133,7 +134,8 @@ fn snapshots_never_change_under_a_writer() {
             model.truncate(to);
         }
         if serial % 25 == 24 {
-            log.advance_log_start(Offset(model.end - 200)).unwrap();
+            log.advance_log_start(Offset(model.end - 200), bytes::Bytes::new())
+                .unwrap();
             model.advance_log_start(model.end - 200);
             let expected = Arc::new(model.bytes());
             for reader in &readers {

@@ -5,6 +5,7 @@
 //! and the command that repeats it is printed. Nothing is written about seeds that are well.
 
 mod one;
+pub mod power_loss;
 
 use std::time::{Duration, Instant};
 
