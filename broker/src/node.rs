@@ -22,7 +22,7 @@ use crate::api::Context;
 use crate::config::BrokerConfig;
 use crate::config::cli::{EXIT_CONFIG, EXIT_INTERNAL, EXIT_IO};
 use crate::exec;
-use crate::log::{LogConfig, LogStore, OpenError};
+use crate::log::{LogConfig, LogMetrics, LogStore, OpenError};
 use crate::meta::handle::MetadataHandle;
 use crate::meta::node::{self as meta_node, MetaError, MetaNode, MetaOptions};
 use crate::metrics::RequestMetrics;
@@ -259,6 +259,12 @@ impl Node {
     #[must_use]
     pub fn config(&self) -> &Arc<BrokerConfig> {
         &self.config
+    }
+
+    /// What the log counts.
+    #[must_use]
+    pub fn log_metrics(&self) -> &LogMetrics {
+        self.store.metrics()
     }
 
     /// Cluster metadata as this broker sees it.

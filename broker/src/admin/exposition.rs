@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::process;
 use crate::api::Context;
 use crate::log::LogStore;
-use crate::log::metrics::Histogram;
+use crate::log::metrics::{Histogram, LogMetrics};
 use crate::meta::node::MetaMetrics;
 use crate::metrics::RequestMetrics;
 use crate::net::ListenerKind;
@@ -270,18 +270,7 @@ fn wal(sources: &Sources, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         seconds,
     );
     histograms(encoder, commit, MICROS, one(&log.commit_micros))?;
-    let sums = [
-        ("broker_wal_commits", "Group commits", log.commits.get()),
-        ("broker_wal_frames", "Frames written", log.frames.get()),
-        (
-            "broker_wal_written_bytes",
-            "Bytes written, frame headers included",
-            log.bytes.get(),
-        ),
-    ];
-    for (name, help, value) in sums {
-        counters(encoder, name, help, [(none(), value)])?;
-    }
+    wal_counters(log, encoder)?;
     let now = [
         (
             "broker_wal_files",
@@ -306,6 +295,48 @@ fn wal(sources: &Sources, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
     ];
     for (name, help, value) in now {
         gauges(encoder, name, help, [(none(), signed(value))])?;
+    }
+    Ok(())
+}
+
+fn wal_counters(log: &LogMetrics, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let none = || Labels::new();
+    let sums = [
+        ("broker_wal_commits", "Group commits", log.commits.get()),
+        ("broker_wal_frames", "Frames written", log.frames.get()),
+        (
+            "broker_wal_written_bytes",
+            "Bytes written, frame headers included",
+            log.bytes.get(),
+        ),
+        (
+            "broker_wal_files_removed",
+            "Files of the write-ahead log that were removed because nothing in them lived",
+            log.files_removed.get(),
+        ),
+        (
+            "broker_wal_checkpoints",
+            "Checkpoints of the log's index",
+            log.checkpoints.get(),
+        ),
+        (
+            "broker_wal_copied_bytes",
+            "Bytes of records that were written again so that an old file could be removed",
+            log.copied_bytes.get(),
+        ),
+        (
+            "broker_log_damaged",
+            "Runs of records on disk that were found not to be what was written",
+            log.damaged.get(),
+        ),
+        (
+            "broker_log_mended",
+            "Those that were replaced by the leader's",
+            log.mended.get(),
+        ),
+    ];
+    for (name, help, value) in sums {
+        counters(encoder, name, help, [(none(), value)])?;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ pub fn health(sources: &Sources) -> Health {
     if sources.context.meta.broker_epoch().is_none() {
         why.push("this process has not registered yet".to_owned());
     }
-    if sources.store.metrics().disk_full.get() != 0 {
+    if sources.store.disk_is_full() {
         why.push("the log cannot be written: the disk is full".to_owned());
     }
     Health {

@@ -6,7 +6,8 @@
 //!
 //! A topic is answered when it exists and, as far as time allows, when all of its partitions have
 //! a leader. If the time is up before the controller has decided, the answer is
-//! REQUEST_TIMED_OUT, and the topic may yet come into being.
+//! REQUEST_TIMED_OUT, and the topic may yet come into being. On a full disk nothing is proposed:
+//! KAFKA_STORAGE_ERROR.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -241,6 +242,14 @@ fn check_collision(image: &MetadataImage, name: &str) -> Result<(), Refusal> {
 
 /// Proposes and waits, first for the decision, then for leaders.
 async fn make(ctx: &Context, plan: Plan, deadline: Instant) -> Result<(Plan, Uuid), Refusal> {
+    if ctx.replicas.disk_is_full() {
+        // Nothing could be decided, or held, before there is room again: better now than in time.
+        let text = format!(
+            "the disk of broker {} is full: free some space, then ask again",
+            ctx.config.id
+        );
+        return Err(refuse(ResponseError::KafkaStorageError, text));
+    }
     let command = Command::CreateTopic {
         name: plan.name.clone(),
         id: TopicId(ctx.draw_uuid()),

@@ -240,7 +240,7 @@ fn collect(asks: &[Ask], views: &[Arc<PartitionView>], limits: &Limits) -> Vec<A
                 Answer { records, ..answer }
             }
             Err(error) => Answer {
-                error: Some(read_error(&error, view)),
+                error: Some(read_error(&error, ask, view)),
                 ..answer
             },
         }
@@ -248,8 +248,11 @@ fn collect(asks: &[Ask], views: &[Arc<PartitionView>], limits: &Limits) -> Vec<A
     asks.iter().zip(views).map(read).collect()
 }
 
-fn read_error(error: &ReadError, view: &PartitionView) -> ResponseError {
-    if !matches!(error, ReadError::OutOfRange { .. }) {
+fn read_error(error: &ReadError, ask: &Ask, view: &PartitionView) -> ResponseError {
+    if let ReadError::Corrupt { .. } = error {
+        ask.partition.damaged_at(ask.offset);
+    }
+    if !matches!(error, ReadError::OutOfRange { .. } | ReadError::Gone { .. }) {
         tracing::error!(partition = %view.tp, %error, "records cannot be read");
     }
     error

@@ -3,6 +3,8 @@
 //!
 //! Version notes: v2 is flexible, v3 may name the producer's current id and epoch, which only
 //! matters with a transactional id. Transactions are refused.
+//!
+//! While this broker's disk is full the answer is KAFKA_STORAGE_ERROR, which clients retry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,10 @@ pub fn handle(ctx: &Arc<Context>, version: i16, request: InitProducerIdRequest) 
             "refused a transactional producer: there are no transactions"
         );
         return ready(encode(&refusal(ResponseError::InvalidRequest), version));
+    }
+    if ctx.replicas.disk_is_full() {
+        tracing::debug!("no producer id: the disk is full, and nothing could be produced with it");
+        return ready(encode(&refusal(ResponseError::KafkaStorageError), version));
     }
     let ctx = ctx.clone();
     Box::pin(async move {

@@ -54,6 +54,8 @@ pub struct BrokerConfig {
     /// Of what a checkpoint makes superfluous to replay, the newest bytes that are checked at
     /// start all the same.
     pub log_verify_bytes: u64,
+    /// Bytes a second of the log on disk that are looked through for damage; 0: none.
+    pub log_scrub_bytes_per_second: usize,
     /// `log.segment.bytes`: `segment.bytes` of topics that do not set it.
     pub log_segment_bytes: i64,
     /// `log.roll.ms`: `segment.ms` of topics that do not set it.
@@ -132,6 +134,7 @@ impl Default for BrokerConfig {
             wal_roll_bytes: 64 << 20,
             log_checkpoint_bytes: 256 << 20,
             log_verify_bytes: 256 << 20,
+            log_scrub_bytes_per_second: 4 << 20,
             log_segment_bytes: 1 << 30,
             log_segment_ms: 7 * 24 * 3_600_000,
             log_retention_bytes: -1,

@@ -21,7 +21,7 @@ use super::frame::Payload;
 use super::keeper::Keeper;
 use super::metrics::LogMetrics;
 use super::store::OnHeld;
-use super::wal::{Frame, Wal, WalError};
+use super::wal::{Frame, Lack, Wal, WalError};
 use crate::types::{Durability, Lsn, Offset};
 
 /// Bytes of one group at most (a single larger frame is a group by itself).
@@ -68,7 +68,7 @@ impl fmt::Debug for Receipt {
 /// Why a frame was not taken into the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    Full,
+    Lacks(Lack),
     Deleted,
     Closed(String),
 }
@@ -79,7 +79,8 @@ pub(super) type OnFatal = Box<dyn Fn(&str) + Send + Sync>;
 struct Queue {
     frames: Vec<Frame>,
     next: Lsn,
-    full: bool,
+    /// Why nothing can be written for now.
+    lack: Option<Lack>,
     /// Why nothing is taken any more.
     closed: Option<String>,
     /// The driver is done: nothing more will be written. `Err`: something was not.
@@ -133,7 +134,7 @@ impl Committer {
             queue: Mutex::new(Queue {
                 frames: Vec::new(),
                 next: end,
-                full: false,
+                lack: None,
                 closed: None,
                 finished: None,
             }),
@@ -180,8 +181,8 @@ impl Committer {
         if let Some(reason) = &queue.closed {
             return Err(Refusal::Closed(reason.clone()));
         }
-        if queue.full && receipt.cached.is_some() {
-            return Err(Refusal::Full);
+        if let Some(lack) = queue.lack.filter(|_| receipt.cached.is_some()) {
+            return Err(Refusal::Lacks(lack));
         }
         if let Some(owner) = &receipt.owner
             && owner.deleted.load(Ordering::Acquire)
@@ -211,7 +212,7 @@ impl Committer {
             tokio::pin!(freed);
             freed.as_mut().enable();
             let queued = self.config.metrics.queued_bytes.get();
-            if queued < limit || self.queue().full || self.queue().closed.is_some() {
+            if queued < limit || self.queue().lack.is_some() || self.queue().closed.is_some() {
                 return;
             }
             freed.await;
@@ -241,7 +242,7 @@ impl Committer {
         loop {
             let mut queue = self.queue();
             while !more && queue.frames.is_empty() && queue.closed.is_none() {
-                if !queue.full {
+                if queue.lack.is_none() {
                     queue = self.wake.wait(queue).expect("no holder panics");
                     continue;
                 }
@@ -265,7 +266,8 @@ impl Committer {
         loop {
             let (empty, full, closed) = {
                 let queue = self.queue();
-                (queue.frames.is_empty(), queue.full, queue.closed.is_some())
+                let full = queue.lack.is_some();
+                (queue.frames.is_empty(), full, queue.closed.is_some())
             };
             if closed && empty && !more {
                 return;
@@ -331,7 +333,7 @@ impl Committer {
 
     /// Lets the keeper work; whether it queued something.
     fn keep(&self, writer: &mut Writer) -> Result<bool, WalError> {
-        let full = self.queue().full;
+        let full = self.queue().lack.is_some();
         let mut enqueue = |payload: Payload| {
             let len = payload.frame_len();
             let lsn = self.enqueue(payload, Receipt::default()).ok()?;
@@ -403,33 +405,39 @@ impl Committer {
 
     /// Draws the consequences of a commit; whether to go on at once.
     fn settle(&self, outcome: Result<(), WalError>) -> bool {
-        let (full, failed) = match &outcome {
-            Ok(()) => ((self.config.disk_is_full)(), None),
-            Err(WalError::NoSpace { .. }) => (true, None),
-            Err(error @ WalError::Failed { .. }) => (false, Some(error.to_string())),
+        let (lack, failed) = match &outcome {
+            Ok(()) => ((self.config.disk_is_full)().then_some(Lack::Space), None),
+            Err(WalError::Lacks { what, .. }) => (Some(*what), None),
+            Err(error @ WalError::Failed { .. }) => (None, Some(error.to_string())),
         };
         let mut queue = self.queue();
-        let was_full = std::mem::replace(&mut queue.full, full);
+        let had = std::mem::replace(&mut queue.lack, lack);
         if let Some(reason) = &failed {
             queue.closed = Some(reason.clone());
             queue.frames.clear();
         }
         drop(queue);
-        self.config.metrics.disk_full.set(full.into());
-        if full && !was_full {
+        let disk_full = lack == Some(Lack::Space);
+        self.config.metrics.disk_full.set(disk_full.into());
+        if lack.is_some() && had.is_none() {
             let why = outcome
                 .err()
                 .map_or("little room is left".to_owned(), |e| e.to_string());
             tracing::error!("the log cannot grow ({why}): appends are refused until it can");
             self.room.notify_waiters();
-        } else if was_full && !full {
+        } else if had.is_some() && lack.is_none() {
             tracing::info!("the log can grow again: appends are taken");
         }
         if let Some(reason) = &failed {
             (self.config.on_fatal)(reason);
             self.room.notify_waiters();
         }
-        failed.is_none() && !full
+        failed.is_none() && lack.is_none()
+    }
+
+    /// Whether the disk has too little room for appends, looked at now.
+    pub fn disk_is_full(&self) -> bool {
+        self.queue().lack == Some(Lack::Space) || (self.config.disk_is_full)()
     }
 }
 

@@ -145,9 +145,12 @@ impl Index {
         let slots = self.skip + at..=self.skip + last;
         let mut extents = extents.into_iter();
         let chunks = Arc::make_mut(&mut self.chunks);
-        for number in slots.start() / CHUNK_SLOTS..=slots.end() / CHUNK_SLOTS {
+        let concerned = slots.start() / CHUNK_SLOTS..=slots.end() / CHUNK_SLOTS;
+        let taken = concerned.end() + 1 - concerned.start();
+        let numbered = chunks.iter_mut().enumerate();
+        for (number, chunk) in numbered.skip(*concerned.start()).take(taken) {
             let copy = Chunk::new();
-            for (place, slot) in chunks[number].slots.iter().enumerate() {
+            for (place, slot) in chunk.slots.iter().enumerate() {
                 let here = number * CHUNK_SLOTS + place;
                 let Some(old) = slot.get().filter(|_| here < self.used) else {
                     break;
@@ -160,7 +163,7 @@ impl Index {
                 copy.note(&new);
                 copy.slots[place].get_or_init(|| new);
             }
-            chunks[number] = Arc::new(copy);
+            *chunk = Arc::new(copy);
         }
     }
 
@@ -356,7 +359,8 @@ mod tests {
                         let count = moved.len();
                         let before: Vec<_> = index.iter_from(0).map(|e| e.lsn.get()).collect();
                         index.replace(at, moved);
-                        for (place, (was, is)) in before.iter().zip(index.iter_from(0)).enumerate() {
+                        let pairs = before.iter().zip(index.iter_from(0));
+                        for (place, (was, is)) in pairs.enumerate() {
                             let shift = u64::from((at..at + count).contains(&place));
                             prop_assert_eq!(was + shift, is.lsn.get());
                         }

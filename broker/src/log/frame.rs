@@ -208,6 +208,12 @@ pub(super) const fn frame_len(payload: usize) -> u64 {
     (FRAME_HEADER + payload).next_multiple_of(FRAME_ALIGN) as u64
 }
 
+/// Of which partition the payload of a frame of this kind holds records, if it does, as it says.
+pub(super) fn whose(kind: u8, payload: &[u8]) -> Option<TopicPartition> {
+    let records = (kind == APPEND || kind == MOVED) && payload.len() > APPEND_PREFIX;
+    records.then(|| tp_at(payload, 0))
+}
+
 /// Whether a frame of this kind is a checkpoint.
 pub(super) const fn is_checkpoint(kind: u8) -> bool {
     kind == CHECKPOINT

@@ -94,6 +94,8 @@ impl Keeper {
         self.shrunk |= payload.ends_something();
         let moved = self.ledger.fold(frame.lsn, record);
         let moved = moved.expect("every partition's writer folds the same records");
+        // What could not be copied may be the copy of a leader's by now.
+        self.stuck &= moved.is_empty();
         self.config.files.forward(&moved);
         self.folded = frame.end();
     }

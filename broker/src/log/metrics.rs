@@ -113,6 +113,10 @@ pub struct LogMetrics {
     pub checkpoints: Counter,
     /// Bytes of batches that were written again so that an old file could be removed.
     pub copied_bytes: Counter,
+    /// Runs of batches that were found not to be what was written.
+    pub damaged: Counter,
+    /// Those that were replaced by the leader's.
+    pub mended: Counter,
     /// Bytes that wait for the committer (gauge).
     pub queued_bytes: Counter,
     /// Bytes of recent batches in memory (gauge).

@@ -18,6 +18,7 @@ pub mod metrics;
 
 mod checkpoint;
 mod committer;
+mod damage;
 mod epoch_cache;
 mod extent;
 mod frame;

@@ -7,7 +7,7 @@
 //!   `durable_end` in fsync mode, and in replicated mode what was handed to the operating
 //!   system. It feeds the high watermark and a follower's fetch offset, in both modes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,6 +45,13 @@ pub enum AppendError {
         /// The log's directory.
         dir: String,
     },
+    /// A new file of the log is due, and this process may open no more: reads go on, appends come
+    /// back when some were closed.
+    #[error(
+        "the log cannot begin its next file: this process, or the machine, has as many files open \
+         as it may (ulimit -n); appends resume when some are closed"
+    )]
+    TooManyOpenFiles,
     /// The WAL has failed for good (the process is about to end) or was closed.
     #[error("the log is closed to writes: {reason}")]
     Closed {
@@ -83,7 +90,7 @@ impl AppendError {
     #[must_use]
     pub const fn code(&self) -> i16 {
         match self {
-            Self::DiskFull { .. } | Self::Closed { .. } => 56,
+            Self::DiskFull { .. } | Self::TooManyOpenFiles | Self::Closed { .. } => 56,
             Self::Deleted => 3,
             Self::Batch(error) => error.code(),
             Self::Read(error) => error.code(),
@@ -168,11 +175,13 @@ impl Pending {
 
 /// The single writer of one partition. Dropping it gives the log back to the store.
 pub struct PartitionLog {
-    store: Arc<StoreInner>,
-    tp: TopicPartition,
-    owner: Arc<Owner>,
-    state: PartitionState,
+    pub(super) store: Arc<StoreInner>,
+    pub(super) tp: TopicPartition,
+    pub(super) owner: Arc<Owner>,
+    pub(super) state: PartitionState,
     pending: Pending,
+    /// Extents that are not what was written, by their first offset (`damage`).
+    pub(super) damaged: BTreeSet<Offset>,
 }
 
 impl std::fmt::Debug for PartitionLog {
@@ -195,6 +204,7 @@ impl PartitionLog {
             owner,
             state: parked.state,
             pending: parked.pending,
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -352,6 +362,7 @@ impl PartitionLog {
         let end = self.enqueue(payload)?;
         let truncated = self.state.truncate(to, kept);
         truncated.expect("the cut was computed from this very log");
+        self.forget_damage();
         self.pending.truncate(to);
         let noted = &self.owner.high_watermark;
         noted.fetch_min(to.get(), Ordering::Relaxed);
@@ -393,6 +404,7 @@ impl PartitionLog {
     pub fn restart_at(&mut self, at: Offset) -> Result<(), AppendError> {
         let end = self.enqueue(Payload::restart(self.tp, at))?;
         self.state.restart(at);
+        self.damaged.clear();
         self.pending = Pending {
             settled: at,
             waiting: VecDeque::new(),
@@ -415,6 +427,7 @@ impl PartitionLog {
         let to = to.min(self.state.end);
         let end = self.enqueue(Payload::log_start(self.tp, to, &producers))?;
         self.state.advance_log_start(to, producers);
+        self.forget_damage();
         self.wait_for(end);
         Ok(())
     }
@@ -430,7 +443,7 @@ impl PartitionLog {
     }
 
     /// What the log is now is held once the WAL is good up to `lsn`.
-    fn wait_for(&mut self, lsn: Lsn) {
+    pub(super) fn wait_for(&mut self, lsn: Lsn) {
         let durable = self.store.committer.durable();
         self.pending.push(lsn, self.state.end, durable);
     }

@@ -305,7 +305,14 @@ impl<'a> Scan<'a> {
             let payload = self.bytes(position + FRAME_HEADER as u64, size)?;
             let unchecked = bugs.has(SeededBug::TornTailAccepted);
             if crc32c::crc32c(payload) != head.payload_crc && !unchecked {
-                return Ok(Some("the frame's payload fails its CRC".to_owned()));
+                let whose = frame::whose(head.kind, payload);
+                return Ok(Some(match whose {
+                    None => "the frame's payload fails its CRC".to_owned(),
+                    Some(tp) => format!(
+                        "the frame's payload fails its CRC; as far as it can be read, it holds \
+                         records of partition {tp}"
+                    ),
+                }));
             }
             // The CRC holds, so whatever is wrong from here on is no torn write.
             let dropped = last && bugs.has(SeededBug::RecoveryDropsLast);

@@ -308,6 +308,23 @@ impl LogSnapshot {
         Ok((bytes.freeze(), true))
     }
 
+    /// Whether an extent's bytes on disk are what was written.
+    pub(super) fn check_extent(&self, extent: &Extent) -> Result<(), String> {
+        let mut bytes = vec![0; extent.len as usize];
+        let read = self.files.read(extent.lsn, &mut bytes);
+        read.map_err(|error| error.to_string())?;
+        let (mut at, mut expected) = (0, extent.base);
+        while at < bytes.len() {
+            let header = self.check_stored(&bytes[at..], expected)?;
+            expected = header.next_offset();
+            at += header.size;
+        }
+        match expected == extent.next {
+            true => Ok(()),
+            false => Err(format!("it ends at offset {expected}")),
+        }
+    }
+
     /// Checks a batch that came from a file: it is the one that the index says.
     fn check_stored(&self, bytes: &[u8], expected: Offset) -> Result<BatchHeader, String> {
         let header = batch::check(bytes).map_err(|error| error.to_string())?;

@@ -25,7 +25,7 @@ use super::metrics::LogMetrics;
 use super::partition_log::{AppendError, Parked, PartitionLog};
 use super::recovery::TornTail;
 use super::replayed::Replica;
-use super::wal::{Wal, cut_tail};
+use super::wal::{Lack, Wal, cut_tail};
 use super::wal_files::WalFiles;
 use crate::chaos::seeded_bug::BugSet;
 use crate::config::BrokerConfig;
@@ -290,41 +290,8 @@ impl LogStore {
         };
         let metrics = Arc::new(LogMetrics::default());
         let files = Arc::new(WalFiles::new(storage.clone(), &dir, &bases));
-        let rules = (config.durability, config.wal_roll_bytes, config.bugs);
-        let end = replica.wal.end;
-        let wal = Wal::new(
-            storage.clone(),
-            &dir,
-            files.clone(),
-            rules,
-            metrics.clone(),
-            end,
-        );
-        let keeper = Keeper::new(
-            KeeperConfig {
-                storage: storage.clone(),
-                dir: dir.clone(),
-                files: files.clone(),
-                metrics: metrics.clone(),
-                roll_bytes: config.wal_roll_bytes,
-                checkpoint_bytes: config.checkpoint_bytes,
-            },
-            replica.ledger.fork(),
-            end,
-            replica.checkpoint,
-        );
-        let committer = Committer::new(
-            CommitterConfig {
-                durability: config.durability,
-                cache_bytes: config.cache_bytes,
-                queue_bytes: config.queue_bytes,
-                disk_is_full: disk_probe(storage.clone(), &config),
-                on_fatal,
-                metrics: metrics.clone(),
-            },
-            wal,
-            keeper,
-        );
+        let parts = (storage.clone(), files.clone(), metrics.clone());
+        let committer = committer(&config, parts, &replica, on_fatal);
         if let (None, Some(identity)) = (begun, config.identity) {
             // The record first: an identity without any says that the log's files are gone.
             let nothing = checkpoint::encode(&Ledger::default(), Lsn(0));
@@ -425,6 +392,12 @@ impl LogStore {
         Ok(())
     }
 
+    /// Whether the log's disk has too little room for new records, looked at now.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.inner.committer.disk_is_full()
+    }
+
     /// Waits until the committer's queue has room: called before taking in more data.
     pub async fn wait_for_room(&self) {
         self.inner.committer.wait_for_room().await;
@@ -511,6 +484,10 @@ impl LogStore {
 }
 
 impl StoreInner {
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.metrics
+    }
+
     fn partitions(&self) -> MutexGuard<'_, Partitions> {
         self.partitions
             .lock()
@@ -521,9 +498,10 @@ impl StoreInner {
     pub fn enqueue(&self, payload: Payload, receipt: Receipt) -> Result<Lsn, AppendError> {
         let enqueued = self.committer.enqueue(payload, receipt);
         enqueued.map_err(|refusal| match refusal {
-            Refusal::Full => AppendError::DiskFull {
+            Refusal::Lacks(Lack::Space) => AppendError::DiskFull {
                 dir: self.dir.display().to_string(),
             },
+            Refusal::Lacks(Lack::Handles) => AppendError::TooManyOpenFiles,
             Refusal::Closed(reason) => AppendError::Closed { reason },
             Refusal::Deleted => AppendError::Deleted,
         })
@@ -572,6 +550,50 @@ impl From<Replica> for Partitions {
         }
         partitions
     }
+}
+
+/// What writes the log from where replay ended.
+fn committer(
+    config: &LogConfig,
+    (storage, files, metrics): (Arc<dyn Storage>, Arc<WalFiles>, Arc<LogMetrics>),
+    replica: &Replica,
+    on_fatal: OnFatal,
+) -> Arc<Committer> {
+    let rules = (config.durability, config.wal_roll_bytes, config.bugs);
+    let end = replica.wal.end;
+    let wal = Wal::new(
+        storage.clone(),
+        &config.dir,
+        files.clone(),
+        rules,
+        metrics.clone(),
+        end,
+    );
+    let keeper = Keeper::new(
+        KeeperConfig {
+            storage: storage.clone(),
+            dir: config.dir.clone(),
+            files: files.clone(),
+            metrics: metrics.clone(),
+            roll_bytes: config.wal_roll_bytes,
+            checkpoint_bytes: config.checkpoint_bytes,
+        },
+        replica.ledger.fork(),
+        end,
+        replica.checkpoint,
+    );
+    Committer::new(
+        CommitterConfig {
+            durability: config.durability,
+            cache_bytes: config.cache_bytes,
+            queue_bytes: config.queue_bytes,
+            disk_is_full: disk_probe(storage.clone(), config),
+            on_fatal,
+            metrics: metrics.clone(),
+        },
+        wal,
+        keeper,
+    )
 }
 
 fn take_dir(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {

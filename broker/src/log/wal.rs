@@ -54,7 +54,11 @@ impl Frame {
 pub(super) enum WalError {
     /// Frames above `written` can be committed again later.
     #[error("{file}: {source}")]
-    NoSpace { file: String, source: io::Error },
+    Lacks {
+        what: Lack,
+        file: String,
+        source: io::Error,
+    },
     /// Nothing may be written any more.
     #[error("cannot {what} {file}: {source}")]
     Failed {
@@ -62,6 +66,15 @@ pub(super) enum WalError {
         file: String,
         source: io::Error,
     },
+}
+
+/// What has to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Room on the disk.
+    Space,
+    /// Another open file.
+    Handles,
 }
 
 struct Current {
@@ -243,9 +256,14 @@ fn header_of(frame: &Frame, durable: Lsn) -> FrameHeader {
 
 fn failure(what: &'static str, path: &Path, source: io::Error) -> WalError {
     let file = path.display().to_string();
-    match is_no_space(&source) || is_no_handle(&source) {
-        true => WalError::NoSpace { file, source },
-        false => WalError::Failed { what, file, source },
+    let lack = match () {
+        () if is_no_space(&source) => Some(Lack::Space),
+        () if is_no_handle(&source) => Some(Lack::Handles),
+        () => None,
+    };
+    match lack {
+        Some(what) => WalError::Lacks { what, file, source },
+        None => WalError::Failed { what, file, source },
     }
 }
 

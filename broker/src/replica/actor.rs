@@ -227,6 +227,7 @@ impl Actor {
                 let log = self.log.snapshot();
                 self.begin_at(log.start_to_keep(&retention, now, self.core.hw()));
             }
+            Message::Damaged(offset) => self.note_damage(offset),
             Message::Delete { before, reply } => {
                 let deleted = self.delete_records(before);
                 self.answers.push(Answer::Delete(reply, deleted));
@@ -250,6 +251,20 @@ impl Actor {
             }
             Err(error) => warn!(partition = %self.tp, %error, "old records are not deleted"),
         }
+    }
+
+    fn note_damage(&mut self, offset: Offset) {
+        if !self.log.note_damage(offset) {
+            return;
+        }
+        let mend = match self.core.as_leader() {
+            None => "they are fetched again from the leader",
+            Some(_) => {
+                "this broker leads, and has nobody to ask: readers get an error; restart it in \
+                 order, so that another replica leads and this one fetches them again"
+            }
+        };
+        error!(partition = %self.tp, %offset, mend, "records on disk are not what was written");
     }
 
     fn delete_records(&mut self, before: Option<Offset>) -> Result<Offset, ResponseError> {
@@ -394,6 +409,18 @@ impl Actor {
                 return false;
             }
             FollowStep::Keep => Ok(()),
+            FollowStep::Append if self.log.is_damaged() => {
+                let (from, _) = self.log.fetch_position();
+                self.log.mend(records).inspect(|()| {
+                    self.grew = true;
+                    info!(partition = %self.tp, offset = %from, "damaged records were replaced");
+                })
+            }
+            FollowStep::RestartAt(at) if self.log.is_damaged() && at <= self.log.written_end() => {
+                // What is damaged is no more in the leader's log.
+                self.begin_at(at);
+                Ok(())
+            }
             FollowStep::Append => self.log.append_as_follower(records).map(|_| {
                 self.grew = true;
                 fold_batches(&mut self.producers, records);

@@ -17,7 +17,8 @@ pub struct FetchPosition {
     pub leader: BrokerId,
     /// In which leadership.
     pub leader_epoch: LeaderEpoch,
-    /// The log's end, all of it held.
+    /// The log's end, all of it held; or below it what is to be fetched again. The leader counts
+    /// on what is below it and no more.
     pub offset: Offset,
     /// Epoch of the last record; `None` when there is none.
     pub last_epoch: Option<LeaderEpoch>,
@@ -60,7 +61,8 @@ pub enum FollowStep {
     Refuse,
     /// Nothing to do to the log; the watermark may move.
     Keep,
-    /// Append the records of the answer.
+    /// Append the records of the answer; or, where some were to be fetched again, put them in
+    /// their place.
     Append,
     /// Cut the log at the offset.
     Truncate(Offset),
@@ -138,11 +140,12 @@ impl Follower {
         if !log.is_settled() {
             return None;
         }
+        let (offset, last_epoch) = log.fetch_position();
         Some(FetchPosition {
             leader,
             leader_epoch: self.epoch,
-            offset: log.log_end(),
-            last_epoch: log.last_epoch(),
+            offset,
+            last_epoch,
         })
     }
 
@@ -157,8 +160,7 @@ impl Follower {
         let asked = &answer.asked;
         let current = asked.leader_epoch == self.epoch
             && Some(asked.leader) == self.leader
-            && asked.offset == log.log_end()
-            && asked.last_epoch == log.last_epoch();
+            && (asked.offset, asked.last_epoch) == log.fetch_position();
         if !current {
             return FollowStep::Ignore;
         }
@@ -168,7 +170,10 @@ impl Follower {
                 first: Some((base, epoch)),
                 ..
             } => {
-                if base != asked.offset || Some(epoch) < asked.last_epoch || epoch > self.epoch {
+                // What is fetched again may come in a batch that begins earlier.
+                let again = asked.offset < log.log_end() && base <= asked.offset;
+                let on = base == asked.offset || again;
+                if !on || Some(epoch) < asked.last_epoch || epoch > self.epoch {
                     return FollowStep::Refuse;
                 }
                 FollowStep::Append

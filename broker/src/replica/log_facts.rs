@@ -16,6 +16,11 @@ pub trait LogFacts {
     fn is_settled(&self) -> bool;
     /// Epoch of the last record; `None` when no record is kept.
     fn last_epoch(&self) -> Option<LeaderEpoch>;
+    /// Where a follower fetches next, and the epoch of the record before that: the log's end, or
+    /// else the first record that has to be fetched again, because it is not what was written.
+    fn fetch_position(&self) -> (Offset, Option<LeaderEpoch>) {
+        (self.log_end(), self.last_epoch())
+    }
     /// Where `epoch` ends (KIP-101, KIP-279).
     fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd;
 }

@@ -26,6 +26,7 @@ use crate::replica::cluster::PartitionMeta;
 use crate::replica::core::Settings;
 use crate::replica::fetcher::{self, FetcherParts};
 use crate::replica::partition::{Inbox, Message, Partition};
+use crate::replica::scrub;
 use crate::replica::waiters::FetchWaiters;
 use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
 
@@ -126,6 +127,12 @@ impl ReplicaManager {
     #[must_use]
     pub fn routing(&self) -> Arc<Routing> {
         self.routing.load_full()
+    }
+
+    /// Whether this broker's disk has too little room for anything new.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.store.disk_is_full()
     }
 
     /// Waits until produced bytes may be taken in: called before a client's request is read.
@@ -233,6 +240,12 @@ impl Incarnation {
             tokio::time::interval(self.manager.config.log_retention_check_interval);
         retentions.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         images.mark_changed();
+        let scrub = scrub::run(
+            Arc::clone(&self.manager),
+            self.manager.config.log_scrub_bytes_per_second,
+            self.ended.subscribe(),
+        );
+        let scrub = exec::spawn("scrub", scrub);
         let again = loop {
             let event = tokio::select! {
                 biased;
@@ -256,6 +269,8 @@ impl Incarnation {
             }
         };
         self.end().await;
+        // It ended, or it panicked and has said so.
+        let _ = scrub.await;
         again
     }
 

@@ -16,6 +16,7 @@ pub mod manager;
 pub mod partition;
 pub mod progress;
 mod publish;
+mod scrub;
 mod sequences;
 pub mod view;
 pub mod waiters;

@@ -101,6 +101,8 @@ pub enum Message {
         /// Time of day, in milliseconds since 1970.
         now: i64,
     },
+    /// Around this offset the log on disk is not what was written.
+    Damaged(Offset),
     /// A client wants records deleted (DeleteRecords).
     Delete {
         /// The log is to begin here; `None`: at the high watermark.
@@ -276,6 +278,11 @@ impl Partition {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Delete { before, reply });
         answer
+    }
+
+    /// Somebody could not read the records around `offset`: they are not what was written.
+    pub fn damaged_at(&self, offset: Offset) {
+        self.send(Message::Damaged(offset));
     }
 
     /// Sends a message. A partition that has ended drops it, and with it any reply in it.

@@ -30,6 +30,10 @@ impl LogFacts for PartitionLog {
         PartitionLog::last_epoch(self)
     }
 
+    fn fetch_position(&self) -> (Offset, Option<LeaderEpoch>) {
+        PartitionLog::fetch_position(self)
+    }
+
     fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {
         PartitionLog::end_offset_for(self, epoch)
     }

@@ -198,6 +198,12 @@ impl PartitionView {
         leader::diverged(self.bugs, last_epoch, offset, own)
     }
 
+    /// Looks through batches on disk; no byte of them is handed out.
+    #[must_use]
+    pub fn look_through(&self, from: Offset, bytes: usize) -> (Offset, Option<Offset>) {
+        self.log.look_through(from, bytes)
+    }
+
     /// Where `epoch` ends.
     #[must_use]
     pub fn end_offset_for(&self, epoch: LeaderEpoch) -> EpochEnd {

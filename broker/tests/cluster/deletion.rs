@@ -1,6 +1,8 @@
 //! Records go, by retention and on request: at the leader, at its followers, and from the disks;
 //! and what goes is only what may.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::client::{Client, batch, batch_at, numbered};
@@ -150,5 +152,56 @@ fn records_are_deleted_on_request_at_every_replica() {
     assert_eq!(client.offset("gone", 0, EARLIEST), 100);
     assert_eq!(client.read_from("gone", 0, 100).len(), 10);
     assert_eq!(client.delete_records_of_nothing(), UNKNOWN_TOPIC);
+    nodes.stop();
+}
+
+/// Flips a bit in the middle of the record that holds `value`, where it lies in a broker's log.
+fn flip(nodes: &Nodes, id: i32, value: &str) {
+    for path in nodes.wal_files(id) {
+        let bytes = std::fs::read(&path).expect("a file");
+        let found = bytes
+            .windows(value.len())
+            .position(|window| window == value.as_bytes());
+        if let Some(at) = found {
+            let at = at + value.len() / 2;
+            let file = OpenOptions::new().write(true).open(&path).expect("a file");
+            let flipped = [bytes[at] ^ 4];
+            file.write_all_at(&flipped, at as u64)
+                .expect("it is written");
+            return;
+        }
+    }
+    panic!("{value} is nowhere in the log of broker {id}");
+}
+
+#[test]
+fn a_flipped_bit_on_a_follower_is_found_and_the_records_are_fetched_again() {
+    let mut nodes = Nodes::start(3);
+    let mut client = Client::new(nodes.addresses());
+    client.create_topic("bits", 1, 3);
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let values = numbered(&format!("round-{round}-of-many"), 10);
+        client.produce("bits", 0, -1, batch(&values));
+        expected.extend(values);
+    }
+    let leader = client.leader("bits", 0).expect("a leader");
+    let follower = (1..=3).find(|id| *id != leader).expect("another");
+    flip(&nodes, follower, "round-7-of-many-5");
+    wait_until("the damage to be found and mended", || {
+        nodes.mended(follower) == 1
+    });
+    wait_until("a full ISR", || client.isr("bits", 0) == [1, 2, 3]);
+    // Its copy is as good as any: it has to lead now.
+    let others: Vec<_> = (1..=3).filter(|id| *id != follower).collect();
+    nodes.kill(others[0]);
+    wait_until("the ISR to shrink", || client.isr("bits", 0).len() == 2);
+    nodes.kill(others[1]);
+    nodes.restart(others[0]);
+    wait_until("it to lead", || client.leader("bits", 0) == Some(follower));
+    wait_until("everything to be readable", || {
+        let read = client.read_all("bits", 0);
+        read.into_iter().map(|(_, value)| value).collect::<Vec<_>>() == expected
+    });
     nodes.stop();
 }

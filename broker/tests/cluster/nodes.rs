@@ -78,6 +78,11 @@ impl Nodes {
         files
     }
 
+    /// How often broker `id` has replaced damaged records.
+    pub fn mended(&self, id: i32) -> u64 {
+        self.running[&id].node.log_metrics().mended.get()
+    }
+
     /// Broker `id` is gone, without a word to anybody.
     pub fn kill(&mut self, id: i32) {
         let Running { node, runtime } = self.running.remove(&id).expect("it runs");
@@ -111,6 +116,9 @@ impl Nodes {
             replication_advertised: endpoint(replication),
             replica_lag_time_max: Duration::from_secs(2),
             log_retention_check_interval: Duration::from_millis(100),
+            // What is on disk is what the scrub looks at.
+            log_cache_bytes: 0,
+            log_scrub_bytes_per_second: 100 << 20,
             // Small, so that files roll and go.
             wal_roll_bytes: 64 << 10,
             log_checkpoint_bytes: 256 << 10,

@@ -2,6 +2,7 @@
 
 #[path = "../wire/batch.rs"]
 mod batch;
+mod full_disk;
 #[path = "../wire/hex.rs"]
 mod hex;
 mod hostile;

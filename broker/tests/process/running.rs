@@ -1,9 +1,11 @@
 //! A broker process of a cluster of one, on ports that are free.
 
+use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -73,6 +75,35 @@ impl Running {
             // SAFETY: between fork and exec there is one system call and no allocation.
             unsafe { command.pre_exec(set) };
         })
+    }
+
+    /// Starts on a disk of its own: a tmpfs of `bytes` at `dir`, which only this process and
+    /// [`Self::disk`] see. It is gone with the process.
+    pub fn start_on_small_disk(dir: &Path, bytes: u64, more: &[&str]) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let at = CString::new(dir.as_os_str().as_bytes()).expect("a path");
+        let size = CString::new(format!("size={bytes}")).expect("a number");
+        // SAFETY: a question.
+        let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+        let maps = [
+            (c"/proc/self/setgroups", "deny".to_owned()),
+            (c"/proc/self/uid_map", format!("0 {user} 1")),
+            (c"/proc/self/gid_map", format!("0 {group} 1")),
+        ];
+        Self::launch(dir, (any, any), more, |command| {
+            let mount = move || match user {
+                0 => own_disk(libc::CLONE_NEWNS, &[], &at, &size),
+                _ => own_disk(libc::CLONE_NEWNS | libc::CLONE_NEWUSER, &maps, &at, &size),
+            };
+            // SAFETY: between fork and exec there are system calls and no allocations.
+            unsafe { command.pre_exec(mount) };
+        })
+    }
+
+    /// A directory as the process sees it.
+    pub fn disk(&self, dir: &Path) -> PathBuf {
+        let inside = dir.strip_prefix("/").expect("an absolute path");
+        PathBuf::from(format!("/proc/{}/root", self.child.id())).join(inside)
     }
 
     /// Starts on these ports.
@@ -242,6 +273,43 @@ fn field(line: &str, name: &str) -> SocketAddr {
     let rest = line.split(name).nth(1).expect("the field is there");
     let value = rest.split_whitespace().next().expect("a value");
     value.parse().expect("an address")
+}
+
+/// In a new process: its own mounts, and a tmpfs among them.
+fn own_disk(
+    namespaces: libc::c_int,
+    maps: &[(&CStr, String)],
+    at: &CStr,
+    size: &CStr,
+) -> std::io::Result<()> {
+    let checked = |returned: libc::c_int| match returned {
+        0.. => Ok(returned),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: all pointers are to strings that end with a zero and live longer than the calls.
+    unsafe {
+        checked(libc::unshare(namespaces))?;
+        for (path, text) in maps {
+            let file = checked(libc::open(path.as_ptr(), libc::O_WRONLY))?;
+            let written = libc::write(file, text.as_ptr().cast(), text.len());
+            libc::close(file);
+            if written < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+        let root = c"/".as_ptr();
+        checked(libc::mount(none, root, none, private, none.cast()))?;
+        let kind = c"tmpfs".as_ptr();
+        checked(libc::mount(
+            kind,
+            at.as_ptr(),
+            kind,
+            0,
+            size.as_ptr().cast(),
+        ))?;
+    }
+    Ok(())
 }
 
 /// Waits for a condition.

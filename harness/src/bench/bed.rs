@@ -96,6 +96,7 @@ impl Bed {
             partitions,
             replication_factor: self.replicas,
             min_insync_replicas: Some(self.min_isr),
+            settings: &[],
         };
         let created = self.site.brokers.create_topic(&topic, WITHIN * 3).await;
         match created {

@@ -137,6 +137,8 @@ pub struct CreateTopic<'a> {
     pub replication_factor: i16,
     /// `min.insync.replicas`, or the brokers' default.
     pub min_insync_replicas: Option<i32>,
+    /// Further settings.
+    pub settings: &'a [(&'static str, &'static str)],
 }
 
 /// Creates a topic, through a broker that forwards to the controller if need be.
@@ -157,6 +159,11 @@ pub async fn create_topic(
                 .with_value(Some(StrBytes::from_string(n.to_string())))
         })
         .into_iter()
+        .chain(topic.settings.iter().map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_value(Some(StrBytes::from_static_str(value)))
+        }))
         .collect();
     let creatable = CreatableTopic::default()
         .with_name(TopicName(StrBytes::from_string(topic.name.to_owned())))

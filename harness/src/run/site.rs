@@ -165,6 +165,7 @@ impl Site {
             partitions: args.partitions(),
             replication_factor: factor,
             min_insync_replicas: Some(min),
+            settings: &[],
         };
         let auto_create = match self.brokers.create_topic(&topic, WITHIN * 5).await {
             Ok(()) => false,

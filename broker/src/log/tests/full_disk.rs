@@ -127,8 +127,10 @@ fn too_many_open_files_are_waited_for_when_a_file_is_begun() {
         while store.commit_pending() {}
         disk.refuse_names(Some(errno));
         let error = fill(&store, &mut log, &mut model);
-        assert!(matches!(error, AppendError::DiskFull { .. }), "{error}");
+        assert!(matches!(error, AppendError::TooManyOpenFiles), "{error}");
         assert_like(&log, &model, 500);
+        assert_eq!(store.metrics().disk_full.get(), 0, "it is not the disk");
+        assert!(!store.disk_is_full());
         disk.refuse_names(None);
         while store.commit_pending() {}
         assert!(log.is_settled());

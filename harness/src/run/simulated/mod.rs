@@ -4,6 +4,7 @@
 //! A seed fails when its verdict is bad or an assertion of a broker failed; its history is kept,
 //! and the command that repeats it is printed. Nothing is written about seeds that are well.
 
+mod churn;
 mod one;
 pub mod power_loss;
 

@@ -38,6 +38,8 @@ use crate::workload::drain::drain;
 use crate::workload::plan::{Plan, PlanSpec};
 use crate::workload::{Clients, consumers, producers};
 
+use super::churn;
+
 /// The main phase ends this long after its time, however few messages were acknowledged.
 const MAIN_OVERTIME: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
@@ -47,6 +49,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 const LOG_DIR: &str = "/data/log";
 /// Small WAL files, so that they roll in every run.
 const WAL_ROLL_BYTES: u64 = 256 << 10;
+/// Checkpoints are often, too, and old records are looked for often.
+const CHECKPOINT_BYTES: u64 = 512 << 10;
+const RETENTION_CHECK: Duration = Duration::from_millis(500);
 
 /// What one seed came to.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +152,10 @@ fn clock_rates(rng: &mut impl rand::Rng, brokers: u32) -> Vec<f64> {
 fn common(args: &RunArgs) -> BrokerConfig {
     BrokerConfig {
         wal_roll_bytes: WAL_ROLL_BYTES,
+        log_checkpoint_bytes: CHECKPOINT_BYTES,
+        log_verify_bytes: 0,
+        log_scrub_bytes_per_second: 0,
+        log_retention_check_interval: RETENTION_CHECK,
         replica_lag_time_max: Duration::from_millis(LAG_MAX_MS),
         durability: match args.durability {
             DurabilityName::Fsync => Durability::Fsync,
@@ -181,6 +190,8 @@ struct Stage<'a> {
     seed: u64,
     cluster: Arc<SimCluster>,
     site: Site,
+    /// Of the brokers.
+    addresses: Vec<(i32, String)>,
     recorder: Recorder,
     outcome: Simulated,
 }
@@ -202,6 +213,7 @@ impl<'a> Stage<'a> {
             admin: Vec::new(),
         };
         Self {
+            addresses,
             args,
             seed,
             cluster,
@@ -245,6 +257,12 @@ impl<'a> Stage<'a> {
             partitions,
         };
         let (stop, stopped) = watch::channel(false);
+        let churning = tokio::spawn({
+            let (addresses, stopped) = (self.addresses.clone(), stopped.clone());
+            // Its own connections: who asks for the history must not wait for it.
+            let brokers = Brokers::new(addresses.clone());
+            async move { churn::run(&brokers, &addresses, stopped).await }
+        });
         let sampling = sampler.clone().spawn(stopped);
         let first = self.epochs(&clients).await;
         self.main_phase(&clients, &spec, schedule, &mut probes)
@@ -262,6 +280,7 @@ impl<'a> Stage<'a> {
         self.outcome.acknowledged = clients.stats.acknowledged.load(Ordering::Relaxed);
         stop.send_replace(true);
         sampling.await?;
+        churning.await?;
         self.audit(
             id.map(|id| (id, clients.topic.to_string()))
                 .into_iter()

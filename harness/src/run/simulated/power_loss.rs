@@ -76,8 +76,11 @@ struct Row {
     seeds: Vec<u64>,
     power_losses: usize,
     acknowledged: u64,
-    /// Acknowledged messages that are gone, as the checker counts them.
+    /// Acknowledged messages that are gone, as the checker counts them: never read (lost-write,
+    /// lost-tail),
     lost: u64,
+    /// or gone after they had been read (vanished).
+    vanished: u64,
     /// Seeds in which some are.
     seeds_with_loss: Vec<u64>,
     /// Seeds in which anything was wrong.
@@ -90,12 +93,16 @@ struct Row {
 
 impl Row {
     fn outcome(&self) -> &'static str {
-        match (self.promised, self.bad_seeds.is_empty(), self.lost) {
+        match (self.promised, self.bad_seeds.is_empty(), self.gone()) {
             (true, true, _) => "kept",
             (true, false, _) => "BROKEN",
             (false, _, 0) => "not given; nothing was lost",
-            (false, ..) => "not given; lost, and found as lost-write",
+            (false, ..) => "not given; lost, and found by the checker",
         }
+    }
+
+    fn gone(&self) -> u64 {
+        self.lost + self.vanished
     }
 }
 
@@ -132,7 +139,7 @@ pub fn main(args: &PowerLossArgs) -> anyhow::Result<Exit> {
         .iter()
         .any(|row| row.promised && !row.bad_seeds.is_empty());
     // That the loss of everything is seen shows that a loss elsewhere would be.
-    let blind = rows.iter().all(|row| row.promised || row.lost == 0);
+    let blind = rows.iter().all(|row| row.promised || row.gone() == 0);
     Ok(match broken || blind {
         true => Exit::Invalid,
         false => Exit::Valid,
@@ -160,9 +167,11 @@ fn simulate_case(args: &PowerLossArgs, case: Case) -> anyhow::Result<Row> {
         for (name, count) in &verdict.totals {
             *row.anomalies.entry(name.clone()).or_default() += count;
         }
-        let lost = verdict.totals.get("lost-write").copied().unwrap_or(0);
+        let count = |name: &str| verdict.totals.get(name).copied().unwrap_or(0);
+        let (lost, vanished) = (count("lost-write") + count("lost-tail"), count("vanished"));
         row.lost += lost;
-        if lost > 0 {
+        row.vanished += vanished;
+        if lost + vanished > 0 {
             row.seeds_with_loss.push(seed);
         }
         let idle = verdict.verdict == Conclusion::Vacuous;
@@ -196,13 +205,15 @@ fn schedule(run: &RunArgs, seed: u64, dark: usize) -> anyhow::Result<Schedule> {
 
 fn line(row: &Row) -> String {
     format!(
-        "{:10} min.insync.replicas {} {} of {BROKERS} dark: {} seeds, {} acknowledged, {} lost: {}",
+        "{:10} min.insync.replicas {} {} of {BROKERS} dark: {} seeds, {} acknowledged, {} lost, \
+         {} vanished: {}",
         row.durability,
         row.min_isr,
         row.dark,
         row.seeds.len(),
         row.acknowledged,
         row.lost,
+        row.vanished,
         row.outcome()
     )
 }
@@ -214,9 +225,11 @@ fn markdown(args: &PowerLossArgs, rows: &[Row]) -> String {
          Brokers lose power at the same moment, and with it every write that was not synced; half \
          of the time parts of those writes are there. \
          `cargo run -p harness -- power-loss --seed {} --seeds {}`\n\n\
+         Lost: acknowledged, and never read (lost-write, lost-tail). Vanished: read, and gone \
+         afterwards.\n\n\
          | durability | min.insync.replicas | brokers dark at once | promised | power losses | \
-         acknowledged | lost | seeds with loss | promise |\n\
-         |---|---:|---:|---|---:|---:|---:|---:|---|\n",
+         acknowledged | lost | vanished | seeds with loss | promise |\n\
+         |---|---:|---:|---|---:|---:|---:|---:|---:|---|\n",
         args.seed,
         args.seed.saturating_add(args.seeds) - 1,
         args.seed,
@@ -224,7 +237,7 @@ fn markdown(args: &PowerLossArgs, rows: &[Row]) -> String {
     );
     for row in rows {
         page.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             row.durability,
             row.min_isr,
             row.dark,
@@ -232,6 +245,7 @@ fn markdown(args: &PowerLossArgs, rows: &[Row]) -> String {
             row.power_losses,
             row.acknowledged,
             row.lost,
+            row.vanished,
             row.seeds_with_loss.len(),
             row.outcome()
         ));
