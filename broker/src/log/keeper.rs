@@ -179,8 +179,13 @@ impl Keeper {
     fn remove_below(&self, floor: Lsn) -> io::Result<()> {
         for base in self.config.files.below(floor) {
             let path = self.config.dir.join(file_name(base));
+            // Readers first: none may find a file that is not there.
             self.config.files.drop_first(base);
-            self.config.storage.remove(&path)?;
+            if let Err(error) = self.config.storage.remove(&path) {
+                // It is still the oldest, and goes before any other.
+                self.config.files.keep_first(base);
+                return Err(error);
+            }
             self.config.metrics.files_removed.add(1);
         }
         let left = self.config.files.count() as u64;

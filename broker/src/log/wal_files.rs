@@ -62,6 +62,14 @@ pub(super) struct WalFile {
 }
 
 impl WalFile {
+    fn new(dir: &Path, base: Lsn) -> Self {
+        Self {
+            base,
+            path: dir.join(file_name(base)),
+            handle: ArcSwapOption::empty(),
+        }
+    }
+
     /// What errors call it.
     pub fn name(&self) -> String {
         self.path.display().to_string()
@@ -81,13 +89,7 @@ pub(super) struct WalFiles {
 
 impl WalFiles {
     pub fn new(storage: Arc<dyn Storage>, dir: &Path, bases: &[Lsn]) -> Self {
-        let files = bases.iter().map(|base| {
-            Arc::new(WalFile {
-                base: *base,
-                path: dir.join(file_name(*base)),
-                handle: ArcSwapOption::empty(),
-            })
-        });
+        let files = bases.iter().map(|base| Arc::new(WalFile::new(dir, *base)));
         Self {
             files: ArcSwap::from_pointee(files.collect()),
             storage,
@@ -104,11 +106,7 @@ impl WalFiles {
             files.last().is_none_or(|last| last.base < base),
             "WAL files follow one another"
         );
-        files.push(Arc::new(WalFile {
-            base,
-            path: self.dir.join(file_name(base)),
-            handle: ArcSwapOption::empty(),
-        }));
+        files.push(Arc::new(WalFile::new(&self.dir, base)));
         self.files.store(Arc::new(files));
     }
 
@@ -155,6 +153,13 @@ impl WalFiles {
         let mut forwards = BTreeMap::clone(&self.forwards.load());
         forwards.retain(|_, (_, to)| *to >= first);
         self.forwards.store(Arc::new(forwards));
+    }
+
+    /// The file that was to be removed is still there.
+    pub fn keep_first(&self, base: Lsn) {
+        let mut files: Vec<_> = self.files.load().to_vec();
+        files.insert(0, Arc::new(WalFile::new(&self.dir, base)));
+        self.files.store(Arc::new(files));
     }
 
     /// Batches lie elsewhere from now on: for readers that still know the old places.

@@ -130,6 +130,27 @@ fn what_lives_among_what_does_not_is_copied_and_found_by_older_snapshots() {
 }
 
 #[test]
+fn a_file_that_cannot_be_removed_is_removed_first_when_it_can() {
+    let disk = MemoryStorage::new();
+    let store = start(&disk);
+    let mut log = Kept::new(&store, 1);
+    (0..60).for_each(|serial| log.append(&store, serial));
+    let before = wal_files(&disk).len();
+    // An error that no new file of the log dies of.
+    disk.refuse_names(Some(libc::EMFILE));
+    log.retain(&store, 4, b"");
+    assert_eq!(wal_files(&disk).len(), before, "nothing can be removed");
+    disk.refuse_names(None);
+    while store.commit_pending() {}
+    (60..90).for_each(|serial| log.append(&store, serial));
+    log.retain(&store, 4, b"");
+    assert!(wal_files(&disk).len() < before, "{:?}", wal_files(&disk));
+    let model = log.model.clone();
+    drop((log, store));
+    assert_like(&take(&start(&disk), tp(1, 0)), &model, 1000);
+}
+
+#[test]
 fn a_reader_of_deleted_records_is_told_that_they_are_out_of_range() {
     let disk = MemoryStorage::new();
     let store = start(&disk);
