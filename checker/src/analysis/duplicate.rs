@@ -15,20 +15,20 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
         let mut twice: Vec<u32> = (0..key.messages.len() as u32)
             .filter(|&number| {
                 let message = &key.messages[number as usize];
-                message.first != message.last
+                key.first(message) != key.last(message)
                     && (message.sends < 2 || facts.dialect == Dialect::Jepsen)
             })
             .collect();
         if twice.is_empty() {
             continue;
         }
-        twice.sort_by_key(|&number| (key.messages[number as usize].first, number));
+        twice.sort_by_key(|&number| (key.first(&key.messages[number as usize]), number));
         let mut offsets: Vec<(u32, i64)> = key
             .log
             .entries()
             .filter(|&(_, number)| {
                 let message = &key.messages[number as usize];
-                message.first != message.last
+                key.first(message) != key.last(message)
             })
             .map(|(index, number)| (number, key.log.offsets[index as usize]))
             .collect();

@@ -28,10 +28,11 @@ pub(super) fn find(
         };
         for (number, message) in key.messages.iter().enumerate() {
             let number = number as u32;
-            if message.first == NONE || passes.proven_at(key.key, number) == UNPROVEN {
+            let first = key.first(message);
+            if first == NONE || passes.proven_at(key.key, number) == UNPROVEN {
                 continue;
             }
-            let offset = key.log.offsets[message.first as usize];
+            let offset = key.log.offsets[first as usize];
             if offset < end || passes.proven_at(key.key, number) > answer.invoked {
                 continue;
             }

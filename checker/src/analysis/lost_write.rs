@@ -29,7 +29,7 @@ pub(super) fn find(
     for key in &facts.keys {
         let read_ok = key.messages.iter().filter(|message| message.read_ok());
         let Some(bound) = read_ok
-            .map(|message| message.first)
+            .map(|message| key.first(message))
             .filter(|&i| i != NONE)
             .max()
         else {
@@ -38,10 +38,10 @@ pub(super) fn find(
         let start = watermarks.of(key.key).log_start;
         let mut lost: Vec<(u32, &Message)> = (0..)
             .zip(&key.messages)
-            .filter(|(_, message)| message.last != NONE && message.last <= bound)
+            .filter(|(_, message)| key.last(message) != NONE && key.last(message) <= bound)
             .filter(|(_, message)| is_lost(facts, key, message, start))
             .collect();
-        lost.sort_by_key(|(_, message)| message.last);
+        lost.sort_by_key(|(_, message)| key.last(message));
         let max_read = reader_at(facts, key, bound);
         for (number, message) in lost {
             claims.add(key.key, number);
@@ -50,7 +50,7 @@ pub(super) fn find(
                 Details::new(facts.history)
                     .key(key.key)
                     .value(message.value)
-                    .json("index", message.first)
+                    .json("index", key.first(message))
                     .json("max-read-index", bound)
                     .op("writer", message.writer())
                     .op("max-read", max_read)
@@ -73,7 +73,7 @@ fn is_lost(facts: &Facts, key: &KeyFacts, message: &Message, start: Option<i64>)
     match facts.dialect {
         Dialect::Jepsen => !message.read_ok() && facts.must_have_committed(writer),
         Dialect::Own => {
-            let offset = key.log.offsets[message.last as usize];
+            let offset = key.log.offsets[key.last(message) as usize];
             let written = message.acknowledged()
                 || (facts.history.op(writer).function == Function::Txn
                     && facts.must_have_committed(writer));
@@ -92,7 +92,7 @@ fn reader_at(facts: &Facts, key: &KeyFacts, index: u32) -> Option<OpId> {
     let mut candidates: Vec<&Message> = std::iter::once(ordered)
         .chain(beside.map(|&(_, number)| number))
         .map(|number| &key.messages[number as usize])
-        .filter(|message| message.last == index)
+        .filter(|message| key.last(message) == index)
         .collect();
     match facts.dialect {
         Dialect::Jepsen if candidates.len() > 1 => {
@@ -116,11 +116,15 @@ fn pick_as_clojure<'k>(
 ) -> &'k Message {
     let values = facts.history.values();
     let by_hash = |a: &&Message, b: &&Message| clojure::compare(values, a.value, b.value);
-    let stored = || key.messages.iter().filter(|message| message.last != NONE);
+    let stored = || {
+        key.messages
+            .iter()
+            .filter(|message| key.last(message) != NONE)
+    };
     let small = stored().take(9).count() <= 8;
     let walked = |a: &&Message, b: &&Message| {
         let by_log = if small {
-            a.first.cmp(&b.first)
+            key.first(a).cmp(&key.first(b))
         } else {
             Ordering::Equal
         };
@@ -129,7 +133,7 @@ fn pick_as_clojure<'k>(
     candidates.sort_by(walked);
     let first = candidates[0];
     let higher = stored()
-        .filter(|message| message.last > index)
+        .filter(|message| key.last(message) > index)
         .any(|message| walked(&message, &first).is_lt());
     if higher {
         return candidates[candidates.len() - 1];

@@ -24,20 +24,31 @@ pub struct WorstLag {
     pub lag: i64,
 }
 
-/// When offsets of one key were first known to exist, as ascending steps (offset, time).
+/// Steps in a chunk of [`Known`].
+const CHUNK: usize = 1 << 12;
+
+/// When offsets of one key were first known to exist, as ascending steps (offset, time), in chunks:
+/// there are as many as operations, and a list that grows is copied.
 #[derive(Default)]
-struct Known(Vec<(i64, i64)>);
+struct Known(Vec<Vec<(i64, i64)>>);
 
 impl Known {
     fn note(&mut self, offset: i64, time: i64) {
-        if self.0.last().is_none_or(|&(highest, _)| offset > highest) {
-            self.0.push((offset, time));
+        let last = self.0.last().and_then(|chunk| chunk.last());
+        if last.is_some_and(|&(highest, _)| offset <= highest) {
+            return;
+        }
+        match self.0.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.push((offset, time)),
+            None => self.0.push(vec![(offset, time)]),
         }
     }
 
     fn since(&self, offset: i64) -> Option<i64> {
-        let at = self.0.partition_point(|&(known, _)| known < offset);
-        self.0.get(at).map(|&(_, time)| time)
+        let behind = |chunk: &Vec<(i64, i64)>| chunk.last().is_none_or(|&(last, _)| last < offset);
+        let chunk = self.0.get(self.0.partition_point(behind))?;
+        let at = chunk.partition_point(|&(known, _)| known < offset);
+        chunk.get(at).map(|&(_, time)| time)
     }
 }
 
@@ -57,12 +68,10 @@ pub fn worst(facts: &Facts) -> Option<WorstLag> {
     }
     let mut positions: FxHashMap<ProcessId, Vec<(KeyId, i64)>> = FxHashMap::default();
     let mut worst: Option<WorstLag> = None;
-    for (_, op) in facts
-        .history
-        .iter()
-        .filter(|(_, op)| op.outcome == Outcome::Ok)
-    {
+    let last = facts.history.last_ops();
+    for (id, op) in facts.history.iter() {
         match op.function {
+            _ if op.outcome != Outcome::Ok => {}
             Function::Assign => assign(facts, op, positions.entry(op.process).or_default()),
             Function::Subscribe => positions.entry(op.process).or_default().clear(),
             Function::Poll | Function::Txn => {
@@ -86,6 +95,9 @@ pub fn worst(facts: &Facts) -> Option<WorstLag> {
                 }
             }
             _ => {}
+        }
+        if last[op.process.at()] == id {
+            positions.remove(&op.process);
         }
     }
     worst

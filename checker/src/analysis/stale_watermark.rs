@@ -9,7 +9,7 @@
 use super::facts::{Facts, acknowledged};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
-use super::watermarks::{Frontier, Watermarks};
+use super::watermarks::{Frontiers, Watermarks};
 use crate::history::{Op, OpId, Outcome, RunKind};
 
 /// Finds stale watermarks; nothing where producers did not ask for all acknowledgements.
@@ -17,8 +17,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
     if !facts.history.acks_all() {
         return;
     }
-    let mut frontiers: Vec<Frontier> = Vec::new();
-    frontiers.resize_with(facts.keys.len(), Frontier::default);
+    let mut frontiers = Frontiers::new(watermarks);
     for (id, op) in facts.data_ops() {
         advance(facts, &mut frontiers, id, op);
     }
@@ -27,7 +26,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
             let Some(watermark) = answer.sample.high_watermark else {
                 continue;
             };
-            let Some((offset, writer)) = frontiers[key.at()].before(answer.invoked) else {
+            let Some((offset, writer)) = frontiers.before(key, answer.invoked) else {
                 continue;
             };
             if watermark > offset || !answers.speaks_for_leader(position, offset) {
@@ -48,7 +47,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
     }
 }
 
-fn advance(facts: &Facts, frontiers: &mut [Frontier], id: OpId, op: &Op) {
+fn advance(facts: &Facts, frontiers: &mut Frontiers, id: OpId, op: &Op) {
     if matches!(op.outcome, Outcome::Fail | Outcome::Open) {
         return;
     }
@@ -61,7 +60,7 @@ fn advance(facts: &Facts, frontiers: &mut [Frontier], id: OpId, op: &Op) {
         let records = facts.history.records(run).iter();
         let acknowledged = records.filter(|&&record| acknowledged(op, record));
         if let Some(offset) = acknowledged.filter_map(|record| record.offset()).max() {
-            frontiers[run.key.at()].advance(op.completed.seq, offset, id);
+            frontiers.advance(run.key, op.completed.seq, offset, id);
         }
     }
 }

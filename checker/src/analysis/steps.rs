@@ -58,7 +58,7 @@ pub struct Steps {
     pub across_polls: Vec<Step>,
     /// Between sends of one operation.
     pub within_sends: Vec<Step>,
-    /// Between sends of one process's consecutive operations.
+    /// Between sends of one process's consecutive operations, where they do not go forward.
     pub across_sends: Vec<Step>,
 }
 
@@ -106,11 +106,15 @@ impl Steps {
             sent: Vec::new(),
             empty: Vec::new(),
         };
+        let last = facts.history.last_ops();
         for (id, op) in facts.history.iter() {
             match op.function {
                 Function::Assign | Function::Subscribe => walk.assigned(op),
                 Function::Send | Function::Poll | Function::Txn => walk.data(id, op),
                 _ => {}
+            }
+            if last[op.process.at()] == id {
+                walk.by_process.remove(&op.process);
             }
         }
         walk.steps
@@ -248,9 +252,10 @@ impl Walk<'_, '_> {
         for ends in &self.sent {
             match last.iter_mut().find(|(key, _)| *key == ends.key) {
                 Some((_, place)) => {
-                    self.steps
-                        .across_sends
-                        .extend(step(ends.key, *place, ends.first));
+                    // Others send in between: only a step back is worth keeping.
+                    let step = step(ends.key, *place, ends.first);
+                    let back = step.filter(|step| step.delta() < 1);
+                    self.steps.across_sends.extend(back);
                     *place = ends.last;
                 }
                 None => last.push((ends.key, ends.last)),

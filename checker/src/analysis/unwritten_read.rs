@@ -5,7 +5,7 @@
 //! whoever may have sent it; its value is null and the reason stands beside it.
 //! (jepsen.tests.kafka stops with an exception here: section 7.)
 
-use super::facts::Facts;
+use super::facts::{Facts, NONE};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
 use crate::history::{Op, OpId, Record, RunKind, Value};
@@ -15,8 +15,8 @@ pub(super) fn find(facts: &Facts, findings: &mut Findings) {
     for key in &facts.keys {
         for message in key.messages.iter().filter(|message| message.sends == 0) {
             findings.add(Kind::UnwrittenRead, key.key, || {
-                let offset =
-                    (message.first != u32::MAX).then(|| key.log.offsets[message.first as usize]);
+                let first = key.first(message);
+                let offset = (first != NONE).then(|| key.log.offsets[first as usize]);
                 Details::new(facts.history)
                     .key(key.key)
                     .value(message.value)
@@ -44,14 +44,16 @@ fn damaged(
     position: u32,
     why: &str,
 ) {
-    let runs = facts.history.runs(op);
-    let first = runs.first().map_or(0, |run| run.start);
-    let at = first + position;
-    let run = runs
-        .iter()
-        .find(|run| run.kind == RunKind::Poll && (run.start..run.start + run.len).contains(&at));
-    let Some(run) = run else { return };
-    let record: Record = facts.history.records(run)[(at - run.start) as usize];
+    let mut before = 0;
+    let run = facts.history.runs(op).iter().find(|run| {
+        before += run.len;
+        before > position
+    });
+    let Some(run) = run.filter(|run| run.kind == RunKind::Poll) else {
+        return;
+    };
+    let at = position - (before - run.len);
+    let record: Record = facts.history.records(run)[at as usize];
     findings.add(Kind::UnwrittenRead, run.key, || {
         Details::new(facts.history)
             .key(run.key)

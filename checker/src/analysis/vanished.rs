@@ -38,7 +38,8 @@ pub(super) fn find(
             if proven == UNPROVEN {
                 continue;
             }
-            let offset = (message.first != NONE).then(|| key.log.offsets[message.first as usize]);
+            let first = key.first(message);
+            let offset = (first != NONE).then(|| key.log.offsets[first as usize]);
             let missed = of_key.iter().position(|pass| {
                 proven < pass.invoked
                     && !pass.returned(number)

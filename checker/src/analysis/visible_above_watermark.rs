@@ -8,7 +8,7 @@
 use super::facts::Facts;
 use super::findings::{Details, Findings};
 use super::kind::Kind;
-use super::watermarks::{Frontier, Watermarks};
+use super::watermarks::{Frontiers, Watermarks};
 use crate::history::{Outcome, RunKind};
 
 /// Finds records shown above the watermark.
@@ -16,8 +16,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
     if facts.history.samples.is_empty() {
         return;
     }
-    let mut delivered: Vec<Frontier> = Vec::new();
-    delivered.resize_with(facts.keys.len(), Frontier::default);
+    let mut delivered = Frontiers::new(watermarks);
     for (id, op) in facts
         .data_ops()
         .filter(|(_, op)| op.outcome != Outcome::Open)
@@ -34,7 +33,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
                 .iter()
                 .filter_map(|record| record.offset());
             if let Some(offset) = offsets.max() {
-                delivered[run.key.at()].advance(op.completed.seq, offset, id);
+                delivered.advance(run.key, op.completed.seq, offset, id);
             }
         }
     }
@@ -43,7 +42,7 @@ pub(super) fn find(facts: &Facts, watermarks: &Watermarks, findings: &mut Findin
             let Some(watermark) = answer.sample.high_watermark else {
                 continue;
             };
-            let Some((offset, reader)) = delivered[key.at()].before(answer.invoked) else {
+            let Some((offset, reader)) = delivered.before(key, answer.invoked) else {
                 continue;
             };
             if watermark > offset || !answers.speaks_for_leader(position, offset) {

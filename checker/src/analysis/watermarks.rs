@@ -158,30 +158,59 @@ impl KeyAnswers {
     }
 }
 
-/// The highest offset known at each moment, as steps: (moment, offset, by which operation).
-#[derive(Debug, Default)]
-pub struct Frontier {
-    steps: Vec<(u32, i64, OpId)>,
+/// The highest offset of each key known at each moment, as far as answers can tell moments apart.
+#[derive(Debug)]
+pub struct Frontiers {
+    /// When answers were asked for, ascending.
+    asked: Vec<u32>,
+    /// How many of them were asked for up to now.
+    passed: usize,
+    /// By key: steps (moment, offset, by which operation).
+    steps: Vec<Vec<(u32, i64, OpId)>>,
 }
 
-impl Frontier {
-    /// From `moment` on (moments must not go back), `offset` is known to be in the log.
-    pub fn advance(&mut self, moment: u32, offset: i64, op: OpId) {
-        if self
-            .steps
-            .last()
-            .is_none_or(|&(_, highest, _)| offset > highest)
-        {
-            self.steps.push((moment, offset, op));
+impl Frontiers {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(watermarks: &Watermarks) -> Frontiers {
+        let answers = watermarks.keys.iter().flat_map(|key| &key.answers);
+        let mut asked: Vec<u32> = answers.map(|answer| answer.invoked).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        Frontiers {
+            asked,
+            passed: 0,
+            steps: vec![Vec::new(); watermarks.keys.len()],
         }
     }
 
-    /// The highest offset known strictly before a moment, and by which operation.
+    /// From `moment` on (moments must not go back), `offset` is known to be in the log.
+    pub fn advance(&mut self, key: KeyId, moment: u32, offset: i64, op: OpId) {
+        while self
+            .asked
+            .get(self.passed)
+            .is_some_and(|&asked| asked <= moment)
+        {
+            self.passed += 1;
+        }
+        let asked_last = self.passed.checked_sub(1).map(|at| self.asked[at]);
+        let steps = &mut self.steps[key.at()];
+        match steps.last_mut() {
+            Some(&mut (_, highest, _)) if highest >= offset => {}
+            // Whoever can see the step before can see this one.
+            Some(last) if asked_last.is_none_or(|asked| asked <= last.0) => {
+                *last = (moment, offset, op);
+            }
+            _ => steps.push((moment, offset, op)),
+        }
+    }
+
+    /// The highest offset of a key known strictly before a moment at which an answer was asked
+    /// for, and by which operation.
     #[must_use]
-    pub fn before(&self, moment: u32) -> Option<(i64, OpId)> {
-        let after = self.steps.partition_point(|&(at, _, _)| at < moment);
-        self.steps[..after]
-            .last()
-            .map(|&(_, offset, op)| (offset, op))
+    pub fn before(&self, key: KeyId, moment: u32) -> Option<(i64, OpId)> {
+        let steps = &self.steps[key.at()];
+        let after = steps.partition_point(|&(at, _, _)| at < moment);
+        steps[..after].last().map(|&(_, offset, op)| (offset, op))
     }
 }

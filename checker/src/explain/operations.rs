@@ -64,8 +64,9 @@ impl<'h> Operations<'h> {
         let Some(op) = self.op(index) else {
             return format!("operation {index}");
         };
-        let at = match op.completed.time {
-            time if time >= 0 => format!(" at {}", moment(time)),
+        let time = op.completed.time;
+        let at = match time {
+            0.. => format!(" at {}", moment(time)),
             _ => String::new(),
         };
         format!(
@@ -134,9 +135,9 @@ fn value(history: &History, op: &Op) -> Json {
                 );
             }
             RunKind::Poll => {
-                if poll != Some(run.micro_op) {
+                if poll != Some(run.micro_op()) {
                     ops.push(json!(["poll", {}]));
-                    poll = Some(run.micro_op);
+                    poll = Some(run.micro_op());
                 }
                 let last = ops.last_mut().expect("a poll was just pushed");
                 last[1][key] = records.iter().map(pair).collect();

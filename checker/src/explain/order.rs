@@ -105,13 +105,14 @@ fn focus(history: &History, facts: &Facts, detail: &Json) -> Option<(KeyId, BTre
         })
         .collect();
     for message in &of_key.messages {
-        if message.first != NONE
+        let (first, last) = (of_key.first(message), of_key.last(message));
+        if first != NONE
             && values
                 .iter()
                 .any(|&v| *v == history.values().json(message.value))
         {
-            offsets.insert(of_key.log.offsets[message.first as usize]);
-            offsets.insert(of_key.log.offsets[message.last as usize]);
+            offsets.insert(of_key.log.offsets[first as usize]);
+            offsets.insert(of_key.log.offsets[last as usize]);
         }
     }
     offsets.retain(|&offset| offset >= 0);

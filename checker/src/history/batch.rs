@@ -156,7 +156,7 @@ impl Batch {
         self.records.push(record);
         let in_event = self.runs.len() > self.runs_mark;
         if let Some(last) = self.runs.last_mut().filter(|_| in_event) {
-            let next = last.micro_op + last.len;
+            let next = last.micro_op() + last.len;
             if last.kind == RunKind::Send && last.key == key && next == micro_op {
                 last.len += 1;
                 return;
@@ -169,13 +169,8 @@ impl Batch {
     #[inline]
     pub fn push_run(&mut self, kind: RunKind, key: KeyId, micro_op: u32, start: usize) {
         let len = (self.records.len() - start) as u32;
-        self.runs.push(Run {
-            kind,
-            key,
-            micro_op,
-            start: start as u32,
-            len,
-        });
+        self.runs
+            .push(Run::new(kind, key, micro_op, start as u32, len));
     }
 
     /// The last record's payload did not match its checksum.

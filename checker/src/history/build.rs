@@ -7,7 +7,7 @@
 
 use std::mem;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value as Json;
 
 use super::batch::{Batch, Event, EventType, Head, NO_ERROR, Payload};
@@ -102,7 +102,7 @@ impl Builder {
         let history = &self.history;
         history.events as usize + batch.events.len() < LIMIT
             && history.runs.len() + batch.runs.len() < LIMIT
-            && history.records.len() + batch.records.len() < LIMIT
+            && history.records.stored() + batch.records.len() < LIMIT
     }
 
     /// Takes the next events; leaves the batch empty.
@@ -408,21 +408,17 @@ impl Builder {
         history
     }
 
-    /// Whether an operation that has not completed sends this message.
-    pub fn is_being_sent(&self, key: KeyId, value: Value) -> bool {
-        sorted(&self.pending, &self.abandoned)
-            .iter()
-            .any(|(_, _, pending)| {
-                let mut runs = pending.runs.iter();
-                runs.any(|run| {
-                    let start = (run.start - pending.base) as usize;
-                    run.kind == RunKind::Send
-                        && run.key == key
-                        && pending.records[start..start + run.len as usize]
-                            .iter()
-                            .any(|record| record.value == value)
-                })
-            })
+    /// The messages that operations send which have not completed.
+    pub fn in_flight(&self) -> FxHashSet<(KeyId, Value)> {
+        let mut messages = FxHashSet::default();
+        for (_, _, pending) in sorted(&self.pending, &self.abandoned) {
+            for run in pending.runs.iter().filter(|run| run.kind == RunKind::Send) {
+                let start = (run.start - pending.base) as usize;
+                let records = &pending.records[start..start + run.len as usize];
+                messages.extend(records.iter().map(|record| (run.key, record.value)));
+            }
+        }
+        messages
     }
 
     /// Keeps names and what is in flight, and none of the operations that have completed.
@@ -481,12 +477,14 @@ fn push_open(history: &mut History, process: ProcessId, function: Function, pend
 
 /// Puts micro-ops into the arenas for good.
 fn keep(history: &mut History, slice: &Slice) {
-    let shift = (history.records.len() as u32).wrapping_sub(slice.base);
-    history.runs.extend(slice.runs.iter().map(|run| Run {
-        start: run.start.wrapping_add(shift),
-        ..*run
+    let History { runs, records, .. } = history;
+    runs.extend(slice.runs.iter().map(|run| {
+        let from = (run.start - slice.base) as usize;
+        let start = records.store(run, &slice.records[from..from + run.len as usize]);
+        let mut kept = *run;
+        kept.start = start;
+        kept
     }));
-    history.records.extend_from_slice(slice.records);
 }
 
 impl Pending {

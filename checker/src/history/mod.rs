@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`Op`], [`Run`] and [`Record`], then [`events`].
 
+pub(crate) mod arena;
 pub(crate) mod batch;
 pub(crate) mod build;
 pub mod edn;
@@ -50,7 +51,7 @@ pub struct History {
     pub(crate) processes: Vec<Process>,
     pub(crate) ops: Vec<Op>,
     pub(crate) runs: Vec<Run>,
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: arena::Arena,
     pub(crate) details: Vec<Detail>,
     /// Answers to `list-offsets`, in the order of their completions.
     pub samples: Vec<Sample>,
@@ -119,7 +120,18 @@ impl History {
     /// The records of one run.
     #[must_use]
     pub fn records(&self, run: &Run) -> &[Record] {
-        &self.records[run.start as usize..run.start as usize + run.len as usize]
+        self.records.of(run)
+    }
+
+    /// By process, the last operation of each: what is known of a process's state may be forgotten
+    /// after it. Clients that time out are replaced, so there may be a process for every few
+    /// operations.
+    pub(crate) fn last_ops(&self) -> Vec<OpId> {
+        let mut last = vec![OpId(0); self.processes.len()];
+        for (id, op) in self.iter() {
+            last[op.process.at()] = id;
+        }
+        last
     }
 
     /// Who a process is.

@@ -77,8 +77,9 @@ impl Function {
     }
 }
 
-/// A moment in the history.
+/// A moment in the history. Packed, because every operation has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub struct Moment {
     /// Position of the event in the history; compare these for real-time order.
     pub seq: u32,
@@ -169,12 +170,39 @@ pub enum RunKind {
 pub struct Run {
     /// What they are.
     pub kind: RunKind,
+    micro_op: [u8; 3],
     /// Their key.
     pub key: KeyId,
-    /// Position among the operation's micro-ops (of the first record, for sends).
-    pub micro_op: u32,
     pub(crate) start: u32,
     pub(crate) len: u32,
+}
+
+// Histories have tens of millions of runs.
+const _: () = assert!(size_of::<Run>() == 16 && size_of::<Op>() == 56);
+
+impl Run {
+    /// Positions of micro-ops are counted up to here.
+    const MICRO_OP_MAX: u32 = (1 << 24) - 1;
+
+    /// `len` records from `start` on.
+    pub(crate) fn new(kind: RunKind, key: KeyId, micro_op: u32, start: u32, len: u32) -> Run {
+        let [a, b, c, _] = micro_op.min(Run::MICRO_OP_MAX).to_le_bytes();
+        Run {
+            kind,
+            micro_op: [a, b, c],
+            key,
+            start,
+            len,
+        }
+    }
+
+    /// Position among the operation's micro-ops (of the first record, for sends), which is told
+    /// exactly below 16,777,215.
+    #[must_use]
+    pub fn micro_op(&self) -> u32 {
+        let [a, b, c] = self.micro_op;
+        u32::from_le_bytes([a, b, c, 0])
+    }
 }
 
 /// One message at one offset.

@@ -35,6 +35,11 @@ impl Value {
         (self.0 & 1 == 0).then_some((self.0 as i64) >> 1)
     }
 
+    /// For hashing: equal values have equal codes.
+    pub(crate) fn code(self) -> u64 {
+        self.0 >> 1
+    }
+
     /// The number within its [`Values`] table, where the value is neither inline nor null.
     pub(crate) fn interned(self) -> Option<usize> {
         (self.0 & 1 == 1 && !self.is_null()).then_some((self.0 >> 1) as usize)

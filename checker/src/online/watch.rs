@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::facts::acknowledged;
 use crate::analysis::{About, Judge, Kind};
@@ -70,9 +70,17 @@ struct Look<'a> {
     builder: &'a Builder,
     op: &'a Op,
     alarms: &'a mut Vec<Alarm>,
+    /// What is being sent at this moment, once somebody wants to know.
+    in_flight: Option<FxHashSet<(KeyId, Value)>>,
 }
 
 impl Look<'_> {
+    fn is_being_sent(&mut self, key: KeyId, value: Value) -> bool {
+        let builder = self.builder;
+        let in_flight = self.in_flight.get_or_insert_with(|| builder.in_flight());
+        in_flight.contains(&(key, value))
+    }
+
     fn alarm(&mut self, kind: Kind, key: KeyId, value: Value) {
         let history = &self.builder.history;
         let known = self.alarms.iter();
@@ -123,6 +131,7 @@ impl Watch {
                     builder,
                     op,
                     alarms,
+                    in_flight: None,
                 };
                 self.sent(&mut look);
                 self.polled(&mut look);
@@ -212,7 +221,7 @@ impl Watch {
         if ok && failed && sends == 1 {
             look.alarm(Kind::G1a, key, value);
         }
-        if sends == 0 && !look.builder.is_being_sent(key, value) {
+        if sends == 0 && !look.is_being_sent(key, value) {
             if forgotten {
                 self.unchecked += 1;
             } else {

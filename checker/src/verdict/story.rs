@@ -80,12 +80,13 @@ pub(crate) fn trace(
 }
 
 fn subject(facts: &Facts, kind: Option<Kind>, key: KeyId, number: u32) -> Subject {
-    let first = facts.key(key).messages[number as usize].first;
+    let of_key = facts.key(key);
+    let first = of_key.first(&of_key.messages[number as usize]);
     Subject {
         kind,
         key,
         number,
-        offset: (first != NONE).then(|| facts.key(key).log.offsets[first as usize]),
+        offset: (first != NONE).then(|| of_key.log.offsets[first as usize]),
     }
 }
 

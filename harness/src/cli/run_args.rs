@@ -150,6 +150,9 @@ pub struct RunArgs {
     /// Seconds that the cluster has to recover after the last fault.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse_seconds)]
     pub recovery_limit: Duration,
+    /// Stop at the first violation that is seen while the run goes on: heal, check, report, exit 1.
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Print the schedule of faults and do nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Event;
+use super::{Event, Sentry};
 
 struct Lines {
     text: Vec<u8>,
     next: u64,
+    sentry: Option<Sentry>,
 }
 
 /// The lines so far; clones are one history.
@@ -19,19 +20,18 @@ pub struct Memory {
     lines: Arc<Mutex<Lines>>,
 }
 
-impl Default for Memory {
-    fn default() -> Self {
+impl Memory {
+    pub(super) fn new(sentry: Option<Sentry>) -> Self {
         Self {
             started: Instant::now(),
             lines: Arc::new(Mutex::new(Lines {
                 text: Vec::new(),
                 next: 0,
+                sentry,
             })),
         }
     }
-}
 
-impl Memory {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,13 +42,24 @@ impl Memory {
         let lines = &mut *self.lines();
         let index = lines.next;
         lines.next += 1;
+        let before = lines.text.len();
         event.write_line(index, time, &mut lines.text);
+        if let Some(sentry) = &mut lines.sentry {
+            sentry.look_at(&lines.text[before..]);
+        }
         index
     }
 
     /// Since the run began.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The first violation that the sentry saw.
+    #[must_use]
+    pub fn violation(&self) -> Option<String> {
+        let lines = self.lines();
+        lines.sentry.as_ref()?.violation().map(str::to_owned)
     }
 
     /// Takes the lines out.

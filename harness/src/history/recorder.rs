@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::alarm::{Post, Sentry, Violation};
 use super::{Event, Memory};
 
 /// No event stays out of the file for longer.
@@ -83,6 +84,26 @@ pub struct RecorderThread {
 /// # Errors
 /// Where the file cannot be created.
 pub fn start(path: &Path) -> Result<(Recorder, RecorderThread), HistoryError> {
+    begin(path, None)
+}
+
+/// The same; a sentry looks at each event on a thread of its own.
+///
+/// # Errors
+/// Where the file cannot be created.
+pub fn start_watched(
+    path: &Path,
+    sentry: Sentry,
+) -> Result<(Recorder, RecorderThread, Violation), HistoryError> {
+    let (post, violation) = Post::begin(sentry).map_err(|e| HistoryError {
+        path: path.to_owned(),
+        why: e.to_string(),
+    })?;
+    let (recorder, thread) = begin(path, Some(post))?;
+    Ok((recorder, thread, violation))
+}
+
+fn begin(path: &Path, post: Option<Post>) -> Result<(Recorder, RecorderThread), HistoryError> {
     let fails = |e: io::Error| HistoryError {
         path: path.to_owned(),
         why: e.to_string(),
@@ -107,7 +128,7 @@ pub fn start(path: &Path) -> Result<(Recorder, RecorderThread), HistoryError> {
     let for_thread = shared.clone();
     let thread = std::thread::Builder::new()
         .name("recorder".to_owned())
-        .spawn(move || write_until_closed(&for_thread, file))
+        .spawn(move || write_until_closed(&for_thread, file, post))
         .map_err(fails)?;
     let recorder = Recorder {
         sink: Sink::File(shared.clone()),
@@ -121,10 +142,11 @@ pub fn start(path: &Path) -> Result<(Recorder, RecorderThread), HistoryError> {
     ))
 }
 
-/// A history in memory, for a simulation: it is over in seconds, and its clock is tokio's.
+/// A history in memory, for a simulation: it is over in seconds, and its clock is tokio's. A
+/// sentry looks at each event before the recording goes on.
 #[must_use]
-pub fn in_memory() -> (Recorder, Memory) {
-    let memory = Memory::default();
+pub fn in_memory(sentry: Option<Sentry>) -> (Recorder, Memory) {
+    let memory = Memory::new(sentry);
     let sink = Sink::Memory(memory.clone());
     (Recorder { sink }, memory)
 }
@@ -259,15 +281,19 @@ impl Shared {
     }
 }
 
-fn write_until_closed(shared: &Shared, mut file: File) {
+fn write_until_closed(shared: &Shared, mut file: File, mut post: Option<Post>) {
     let mut index = 0_u64;
     let mut buffer = Vec::with_capacity(2 * WRITE_BYTES);
     let mut unflushed_since: Option<Instant> = None;
     loop {
         let (batch, must_flush, closed) = take_work(shared, unflushed_since);
+        let before = buffer.len();
         for (time, event) in &batch {
             event.write_line(index, *time, &mut buffer);
             index += 1;
+        }
+        if let Some(post) = post.as_mut().filter(|_| !batch.is_empty()) {
+            post.hand_over(&buffer[before..]);
         }
         if !batch.is_empty() && unflushed_since.is_none() {
             unflushed_since = Some(Instant::now());

@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM, and the end of the terminal: the first ends the run in good order, the second
 //! at once. Both clean up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,7 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Interrupts {
     patience: watch::Receiver<Patience>,
+    tell: Arc<watch::Sender<Patience>>,
 }
 
 impl Interrupts {
@@ -38,6 +40,11 @@ impl Interrupts {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let (tell, patience) = watch::channel(Patience::Whole);
+        let tell = Arc::new(tell);
+        let interrupts = Self {
+            patience,
+            tell: tell.clone(),
+        };
         tokio::spawn(async move {
             let mut last: Option<Instant> = None;
             loop {
@@ -67,7 +74,16 @@ impl Interrupts {
                 }
             }
         });
-        Ok(Self { patience })
+        Ok(interrupts)
+    }
+
+    /// Ends the run in good order, as the first signal does.
+    pub fn end_in_good_order(&self) {
+        self.tell.send_if_modified(|patience| {
+            let whole = *patience == Patience::Whole;
+            *patience = (*patience).max(Patience::Little);
+            whole
+        });
     }
 
     /// What is left.

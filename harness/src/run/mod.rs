@@ -265,6 +265,7 @@ fn switches(args: &RunArgs) -> String {
         (" --no-idempotence", args.no_idempotence),
         (" --cut-clients", args.cut_clients),
         (" --overlap", args.overlap),
+        (" --fail-fast", args.fail_fast),
     ] {
         if set {
             switches.push_str(flag);

@@ -22,7 +22,7 @@ use super::threads::on_thread;
 use super::{Own, audit, environment, journal_dir, replay_command, verdict};
 use crate::cli::{RunArgs, Workload};
 use crate::exit::Exit;
-use crate::history::{self, Event, Kind, Process, Recorder, Value};
+use crate::history::{self, Event, Kind, Process, Recorder, Value, Violation};
 use crate::runtime::{self, ClusterSpec, Program};
 use crate::sampler;
 use crate::seed::{self, Use};
@@ -76,10 +76,13 @@ pub async fn run(
         say!("runtime {}: {}", own.kind.name(), own.why);
     }
     let started = jiff::Timestamp::now().to_string();
-    let (recorder, recorder_thread) = history::start(&folder.file("history.jsonl"))?;
+    let sentry = verdict::sentry(args);
+    let (recorder, recorder_thread, violation) =
+        history::start_watched(&folder.file("history.jsonl"), sentry)?;
     let config = config(args, seed, own.as_ref(), schedule.faults.len());
     record_config(&recorder, config.clone());
     let interruption = tokio::spawn(tell_interruption(interrupts.clone(), recorder.clone()));
+    let alarm = tokio::spawn(end_at(violation, interrupts.clone(), args.fail_fast));
     let began = Instant::now();
     let before = environment::pressure();
     let board = Board::new(args.messages());
@@ -102,6 +105,7 @@ pub async fn run(
     let _ = shown.await;
     let (mut broken, notes) =
         outcome.unwrap_or_else(|error| (vec![format!("{error:#}")], serde_json::Map::new()));
+    alarm.abort();
     interruption.abort();
     // Aborted or done: either way it lets go of the recorder.
     let _ = interruption.await;
@@ -122,6 +126,19 @@ pub async fn run(
     });
     folder.write_json("run.json", &summary)?;
     end(args, &folder, &broken, &replay).await
+}
+
+/// With `--fail-fast` the first violation ends the run.
+async fn end_at(mut violation: Violation, interrupts: Interrupts, fail_fast: bool) {
+    if !fail_fast {
+        return;
+    }
+    let seen = match violation.wait_for(Option::is_some).await {
+        Ok(seen) => seen.clone().unwrap_or_default(),
+        Err(_) => return,
+    };
+    say!("--fail-fast: stopped by {seen}; healing, draining, checking, cleaning up");
+    interrupts.end_in_good_order();
 }
 
 /// An interrupted run says so in its history: what it left undone is nobody's fault.

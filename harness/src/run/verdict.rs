@@ -10,6 +10,7 @@ use serde_json::json;
 use super::folder::Folder;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
+use crate::history::Sentry;
 
 /// The exit of a verdict.
 #[must_use]
@@ -47,6 +48,16 @@ pub fn check(history: &Path, args: &RunArgs, broken: &[String]) -> anyhow::Resul
         }
     }
     Ok(verdict)
+}
+
+/// What looks at events as they are recorded, by the clauses of the verdict.
+#[must_use]
+pub fn sentry(args: &RunArgs) -> Sentry {
+    let options = Options {
+        profile: profile(args).to_owned(),
+        ..Options::default()
+    };
+    Sentry::new(options, usize::try_from(args.partitions()).unwrap_or(1))
 }
 
 /// The clauses that hold for what producers were told to wait for.

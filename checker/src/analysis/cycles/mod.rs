@@ -155,7 +155,7 @@ fn records(facts: &Facts, op: OpId, kind: RunKind) -> impl Iterator<Item = (Run,
             let numbers = facts.messages_of(run).map(|(_, number)| number);
             numbers
                 .zip(0..)
-                .map(move |(number, at)| (*run, run.micro_op + step * at, number))
+                .map(move |(number, at)| (*run, run.micro_op() + step * at, number))
         })
 }
 

@@ -67,6 +67,10 @@ impl LogBuilder {
                 messages,
                 mut conflicts,
             } => {
+                let known = messages.iter().filter(|&&message| message != NONE);
+                let known = known.count();
+                log.offsets.reserve_exact(known);
+                log.order.reserve_exact(known);
                 for (at, message) in messages.into_iter().enumerate() {
                     if message != NONE {
                         log.offsets.push(base + at as i64);

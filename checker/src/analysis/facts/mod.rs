@@ -15,9 +15,11 @@ pub use numbering::{NONE, Numbering, Span as ValueSpan};
 
 use log::LogBuilder;
 use numbering::Span;
+use rustc_hash::FxHashMap;
 
 use crate::verdict::profile::Bench;
 
+use crate::history::arena::Column;
 use crate::history::{Function, History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
 
 /// Whose definitions hold where they differ.
@@ -50,22 +52,23 @@ pub struct Message {
     pub writer: u32,
     /// The first completion of any type that polled it; [`NONE`] if none did.
     pub first_reader: u32,
-    /// How many micro-ops sent it.
-    pub sends: u32,
     /// Its last index in the order; [`NONE`] if it has none.
     pub index: u32,
-    /// The first index at which it was seen, conflicts included.
-    pub first: u32,
-    /// The last index at which it was seen, conflicts included.
-    pub last: u32,
+    /// How many micro-ops sent it, counted up to 255.
+    pub sends: u8,
     flags: u8,
 }
+
+// Histories have tens of millions of messages.
+const _: () = assert!(size_of::<Message>() == 24);
 
 const ACKNOWLEDGED: u8 = 1;
 const FAILED: u8 = 2;
 const READ_OK: u8 = 4;
 const READ: u8 = 8;
 const SENT_OK: u8 = 16;
+/// It was seen at several indices, or beside another one: [`KeyFacts::first`] knows.
+const SPREAD: u8 = 32;
 
 impl Message {
     fn new(value: Value) -> Message {
@@ -73,10 +76,8 @@ impl Message {
             value,
             writer: NONE,
             first_reader: NONE,
-            sends: 0,
             index: NONE,
-            first: NONE,
-            last: NONE,
+            sends: 0,
             flags: 0,
         }
     }
@@ -134,9 +135,30 @@ pub struct KeyFacts {
     /// Its log.
     pub log: Log,
     numbering: Numbering,
+    /// First and last index of messages that have more than one, or none in the order.
+    spread: FxHashMap<Value, (u32, u32)>,
 }
 
 impl KeyFacts {
+    /// The first index at which a message was seen, conflicts included; [`NONE`] if none.
+    #[must_use]
+    pub fn first(&self, message: &Message) -> u32 {
+        self.span(message).0
+    }
+
+    /// The last index at which a message was seen, conflicts included; [`NONE`] if none.
+    #[must_use]
+    pub fn last(&self, message: &Message) -> u32 {
+        self.span(message).1
+    }
+
+    fn span(&self, message: &Message) -> (u32, u32) {
+        match message.flags & SPREAD {
+            0 => (message.index, message.index),
+            _ => self.spread[&message.value],
+        }
+    }
+
     /// The number of a value's message.
     #[must_use]
     pub fn find(&self, value: Value) -> Option<u32> {
@@ -159,7 +181,7 @@ pub struct Facts<'h> {
     pub dialect: Dialect,
     /// By key.
     pub keys: Vec<KeyFacts>,
-    message_of: Vec<u32>,
+    message_of: Column<u32>,
     committed: Vec<bool>,
 }
 
@@ -172,7 +194,7 @@ impl<'h> Facts<'h> {
             history,
             dialect,
             keys,
-            message_of: vec![NONE; history.records.len()],
+            message_of: history.records.column(&NONE),
             committed: Vec::new(),
         };
         facts.number_messages();
@@ -198,8 +220,7 @@ impl<'h> Facts<'h> {
 
     /// The records of a run, each with the number of its message ([`NONE`] for null).
     pub fn messages_of(&self, run: &Run) -> impl Iterator<Item = (Record, u32)> + '_ {
-        let range = run.start as usize..(run.start + run.len) as usize;
-        let numbers = self.message_of[range].iter().copied();
+        let numbers = self.message_of.of(run).iter().copied();
         self.history.records(run).iter().copied().zip(numbers)
     }
 
@@ -207,7 +228,7 @@ impl<'h> Facts<'h> {
     #[must_use]
     #[inline]
     pub fn message_at(&self, run: &Run, place: u32) -> Option<u32> {
-        (place < run.len).then(|| self.message_of[(run.start + place) as usize])
+        self.message_of.of(run).get(place as usize).copied()
     }
 
     /// It ended ok; or nobody knows, but something that it sent was read by an ok poll.
@@ -279,17 +300,20 @@ impl<'h> Facts<'h> {
 
     fn number_run(&mut self, run: &Run, mut note: impl FnMut(&mut Message, Record)) {
         let facts = &mut self.keys[run.key.at()];
-        for (at, &record) in self.history.records(run).iter().enumerate() {
+        let numbers = self.message_of.of_mut(run);
+        for (&record, number) in self.history.records(run).iter().zip(numbers) {
             if record.value.is_null() {
                 continue;
             }
-            let next = facts.messages.len() as u32;
-            let number = facts.numbering.number(record.value, next);
-            if number == next {
-                facts.messages.push(Message::new(record.value));
+            // Others may have read the same records.
+            if *number == NONE {
+                let next = facts.messages.len() as u32;
+                *number = facts.numbering.number(record.value, next);
+                if *number == next {
+                    facts.messages.push(Message::new(record.value));
+                }
             }
-            note(&mut facts.messages[number as usize], record);
-            self.message_of[run.start as usize + at] = number;
+            note(&mut facts.messages[*number as usize], record);
         }
     }
 
@@ -312,16 +336,23 @@ impl<'h> Facts<'h> {
 
     fn build_logs(&mut self, offsets: &[Span]) {
         let mut builders: Vec<_> = offsets.iter().map(LogBuilder::new).collect();
-        for (id, op) in self.data_ops() {
-            for run in self.history.runs(op) {
-                let sent = run.kind == RunKind::Send;
-                if !sent && run.kind != RunKind::Poll {
-                    continue;
+        for (facts, builder) in self.keys.iter().zip(&mut builders) {
+            // Whatever a poll of any outcome returned is in the log.
+            let [_, read] = self.history.records.of_key(facts.key);
+            let [_, numbers] = self.message_of.of_key(facts.key);
+            for (record, &number) in read.iter().zip(numbers) {
+                if record.offset >= 0 && number != NONE {
+                    builder.add(record.offset, number);
                 }
+            }
+        }
+        for (id, op) in self.data_ops() {
+            let runs = self.history.runs(op).iter();
+            for run in runs.filter(|run| run.kind == RunKind::Send) {
                 let builder = &mut builders[run.key.at()];
                 for (record, number) in self.messages_of(run) {
                     let known = record.offset >= 0 && number != NONE;
-                    if known && (!sent || self.counts_as_written(id, op, record)) {
+                    if known && self.counts_as_written(id, op, record) {
                         builder.add(record.offset, number);
                     }
                 }
@@ -351,18 +382,28 @@ fn pick_as_clojure(facts: &mut KeyFacts, history: &History) {
 
 /// The log's positions, message by message.
 fn place_messages(facts: &mut KeyFacts) {
-    let KeyFacts { messages, log, .. } = facts;
-    for (index, &number) in log.order.iter().enumerate() {
-        messages[number as usize].index = index as u32;
-    }
-    for (index, number) in log.entries() {
+    let KeyFacts {
+        messages,
+        log,
+        spread,
+        ..
+    } = facts;
+    let mut seen_again = |message: &mut Message, index: u32| {
+        let before = message.index;
+        let known = spread.entry(message.value).or_insert((before, before));
+        message.flags |= SPREAD;
+        let last = if known.1 == NONE { index } else { known.1 };
+        *known = (known.0.min(index), last.max(index));
+    };
+    for (index, &number) in (0..).zip(&log.order) {
         let message = &mut messages[number as usize];
-        message.first = message.first.min(index);
-        message.last = if message.last == NONE {
-            index
-        } else {
-            message.last.max(index)
-        };
+        if message.index != NONE {
+            seen_again(message, index);
+        }
+        message.index = index;
+    }
+    for &(index, number) in &log.conflicts {
+        seen_again(&mut messages[number as usize], index);
     }
 }
 
@@ -390,33 +431,25 @@ fn sent_flags(dialect: Dialect, op: &Op, record: Record) -> u8 {
 
 /// What the values and the offsets of each key look like.
 fn spans(history: &History) -> (Vec<KeyFacts>, Vec<Span>) {
-    let mut values = vec![Span::default(); history.keys().len()];
-    let mut offsets = values.clone();
-    for op in history.ops().iter().filter(|op| op.function.is_data()) {
-        for run in history.runs(op) {
-            if !matches!(run.kind, RunKind::Send | RunKind::Poll) {
-                continue;
-            }
-            let (values, offsets) = (&mut values[run.key.at()], &mut offsets[run.key.at()]);
-            for record in history.records(run) {
-                if !record.value.is_null() {
-                    values.add(record.value.as_integer());
-                    if record.offset >= 0 {
-                        offsets.add(Some(record.offset));
-                    }
+    let spans = history.keys().iter().map(|key| {
+        let (mut values, mut offsets) = (Span::default(), Span::default());
+        for record in history.records.of_key(key).into_iter().flatten() {
+            if !record.value.is_null() {
+                values.add(record.value.as_integer());
+                if record.offset >= 0 {
+                    offsets.add(Some(record.offset));
                 }
             }
         }
-    }
-    let keys = history
-        .keys()
-        .iter()
-        .zip(&values)
-        .map(|(key, span)| KeyFacts {
+        let numbering = Numbering::new(&values);
+        let facts = KeyFacts {
             key,
-            messages: Vec::new(),
+            messages: Vec::with_capacity(numbering.bound().min(values.count())),
             log: Log::default(),
-            numbering: Numbering::new(span),
-        });
-    (keys.collect(), offsets)
+            numbering,
+            spread: FxHashMap::default(),
+        };
+        (facts, offsets)
+    });
+    spans.unzip()
 }

@@ -45,6 +45,12 @@ impl Span {
         }
     }
 
+    /// How many were taken into account.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
     /// First and length of a table over the span, where that is worth its memory.
     #[must_use]
     pub fn table(&self) -> Option<(i64, usize)> {
@@ -83,6 +89,15 @@ impl Numbering {
                 numbers: vec![NONE; width],
             },
             None => Numbering::Map(FxHashMap::default()),
+        }
+    }
+
+    /// At most so many values will be numbered, where that is known.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        match self {
+            Numbering::Table { numbers, .. } => numbers.len(),
+            Numbering::Map(_) => 0,
         }
     }
 

@@ -229,7 +229,7 @@ fn ww_step(lists: &Lists, a: OpId, b: OpId) -> Option<Json> {
                 "key": name(lists, run),
                 "value": element(lists, run.key, before),
                 "value'": element(lists, run.key, number),
-                "b-mop-index": run.micro_op,
+                "b-mop-index": run.micro_op(),
             })
         })
     })
@@ -243,7 +243,7 @@ fn wr_step(lists: &Lists, a: OpId, b: OpId) -> Option<Json> {
                 "type": "wr",
                 "key": name(lists, run),
                 "value": element(lists, run.key, last),
-                "b-mop-index": run.micro_op,
+                "b-mop-index": run.micro_op(),
             })
         })
     })
@@ -263,8 +263,8 @@ fn rw_step(lists: &Lists, a: OpId, b: OpId) -> Option<Json> {
             "key": name(lists, run),
             "value": before.map_or(Json::Null, |before| element(lists, run.key, before)),
             "value'": element(lists, run.key, number),
-            "a-mop-index": read.micro_op,
-            "b-mop-index": run.micro_op,
+            "a-mop-index": read.micro_op(),
+            "b-mop-index": run.micro_op(),
         }))
     })
 }

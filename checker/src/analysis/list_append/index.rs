@@ -6,6 +6,7 @@
 //! element is the order.
 
 use super::super::facts::{NONE, Numbering, ValueSpan, clojure};
+use crate::history::arena::Column;
 use crate::history::{History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
 
 /// One element of one key.
@@ -52,7 +53,7 @@ pub struct Lists<'h> {
     pub history: &'h History,
     /// By key.
     pub keys: Vec<KeyLists>,
-    number_of: Vec<u32>,
+    number_of: Column<u32>,
 }
 
 impl<'h> Lists<'h> {
@@ -62,15 +63,14 @@ impl<'h> Lists<'h> {
         let mut lists = Lists {
             history,
             keys: keys(history),
-            number_of: vec![NONE; history.records.len()],
+            number_of: history.records.column(&NONE),
         };
         for (id, op) in lists.txns() {
             lists.take_in(id, op);
         }
         for key in &mut lists.keys {
             if let Some((_, run)) = key.longest {
-                let range = run.start as usize..(run.start + run.len) as usize;
-                key.settle(&lists.number_of[range]);
+                key.settle(lists.number_of.of(&run));
             } else if let [single] = &key.possible_appends()[..] {
                 key.settle(&[*single]);
             }
@@ -98,13 +98,13 @@ impl<'h> Lists<'h> {
     /// The numbers of a run's elements.
     #[must_use]
     pub fn numbers(&self, run: &Run) -> &[u32] {
-        &self.number_of[run.start as usize..(run.start + run.len) as usize]
+        self.number_of.of(run)
     }
 
     /// The number of an append's element.
     #[must_use]
     pub fn appended(&self, run: &Run) -> u32 {
-        self.number_of[run.start as usize]
+        self.number_of.of(run)[0]
     }
 
     fn take_in(&mut self, id: OpId, op: &Op) {
@@ -112,8 +112,12 @@ impl<'h> Lists<'h> {
         let runs = history.runs(op);
         for (at, run) in runs.iter().enumerate() {
             let key = &mut self.keys[run.key.at()];
-            let numbers = &mut self.number_of[run.start as usize..];
+            let numbers = self.number_of.of_mut(run);
             for (record, number) in history.records(run).iter().zip(numbers) {
+                // Others may have read the same elements.
+                if *number != NONE {
+                    continue;
+                }
                 let next = key.elements.len() as u32;
                 *number = key.numbering.number(record.value, next);
                 if *number == next {
@@ -128,7 +132,7 @@ impl<'h> Lists<'h> {
             }
             match run.kind {
                 RunKind::Append => {
-                    let element = &mut key.elements[self.number_of[run.start as usize] as usize];
+                    let element = &mut key.elements[self.number_of.of(run)[0] as usize];
                     element.appends += 1;
                     if op.outcome != Outcome::Open || element.writer == NONE {
                         element.writer = id.0;
@@ -195,24 +199,18 @@ impl KeyLists {
 }
 
 fn keys(history: &History) -> Vec<KeyLists> {
-    let mut spans = vec![ValueSpan::default(); history.keys().len()];
-    for op in history.ops().iter().filter(|op| op.function.is_data()) {
-        for run in history.runs(op) {
-            for record in history.records(run) {
-                spans[run.key.at()].add(record.value.as_integer());
-            }
+    let keys = history.keys().iter().map(|key| {
+        let mut span = ValueSpan::default();
+        for record in history.records.of_key(key).into_iter().flatten() {
+            span.add(record.value.as_integer());
         }
-    }
-    let keys = history
-        .keys()
-        .iter()
-        .zip(&spans)
-        .map(|(key, span)| KeyLists {
+        KeyLists {
             key,
             elements: Vec::new(),
             order: Vec::new(),
             longest: None,
-            numbering: Numbering::new(span),
-        });
+            numbering: Numbering::new(&span),
+        }
+    });
     keys.collect()
 }

@@ -122,7 +122,7 @@ pub fn sent(history: &History, op: &Op, end: i64, mut visit: impl FnMut(SentMess
         }
         for (at, record) in history.records(run).iter().enumerate() {
             let heard = times
-                .and_then(|times| times.get(run.micro_op as usize + at)?.as_i64())
+                .and_then(|times| times.get(run.micro_op() as usize + at)?.as_i64())
                 .filter(|time| (0..=ended).contains(time))
                 .unwrap_or(ended);
             let acknowledged = match transaction {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::cli::{DurabilityName, RunArgs};
 use crate::clients::{ClientSettings, Library};
-use crate::history::{self, Event, Kind, Process, Recorder, Value};
+use crate::history::{self, Event, Kind, Memory, Process, Recorder, Value};
 use crate::kafka::{Brokers, newest};
 use crate::roles::MetadataRoles;
 use crate::run::audit;
@@ -31,6 +31,7 @@ use crate::run::main_phase::{plan_spec, writers};
 use crate::run::phases::DRAIN_PATIENCE;
 use crate::run::recovery;
 use crate::run::site::{LAG_MAX_MS, Site};
+use crate::run::verdict;
 use crate::runtime::sim::{Crash, Ended, SimCluster, address_of};
 use crate::sampler::Sampler;
 use crate::seed::{self, Use};
@@ -96,14 +97,15 @@ pub fn simulate(args: &RunArgs, seed: u64, schedule: Schedule) -> std::io::Resul
     let mut outcome = Simulated::default();
     runtime.block_on(async {
         let cluster = SimCluster::new(&world, rng.random(), &clocks, &common(args));
-        let (recorder, memory) = history::in_memory();
+        let sentry = args.fail_fast.then(|| verdict::sentry(args));
+        let (recorder, memory) = history::in_memory(sentry);
         let mut config = config(args, seed, None, schedule.faults.len());
         config["runtime"] = json!("sim");
         config["clock-rates"] = json!(clocks);
         config["links"] = json!({"latency-us": links.latency.1.as_micros() as u64,
             "loss": links.loss});
         recorder.record(sampled("config", config));
-        let mut stage = Stage::new(args, seed, cluster.clone(), recorder);
+        let mut stage = Stage::new(args, seed, cluster.clone(), recorder, memory.clone());
         let began = Instant::now();
         if let Err(error) = stage.phases(schedule).await {
             stage.outcome.broken.push(format!("{error:#}"));
@@ -193,11 +195,18 @@ struct Stage<'a> {
     /// Of the brokers.
     addresses: Vec<(i32, String)>,
     recorder: Recorder,
+    memory: Memory,
     outcome: Simulated,
 }
 
 impl<'a> Stage<'a> {
-    fn new(args: &'a RunArgs, seed: u64, cluster: Arc<SimCluster>, recorder: Recorder) -> Self {
+    fn new(
+        args: &'a RunArgs,
+        seed: u64,
+        cluster: Arc<SimCluster>,
+        recorder: Recorder,
+        memory: Memory,
+    ) -> Self {
         let addresses: Vec<(i32, String)> = (1..=args.brokers)
             .map(|id| {
                 let address = address_of(NodeId(id));
@@ -219,6 +228,7 @@ impl<'a> Stage<'a> {
             cluster,
             site,
             recorder,
+            memory,
             outcome: Simulated::default(),
         }
     }
@@ -268,8 +278,12 @@ impl<'a> Stage<'a> {
         self.main_phase(&clients, &spec, schedule, &mut probes)
             .await?;
         self.drain(&clients, &sampler, "drain").await;
-        self.restart(&clients, &mut probes).await?;
-        self.drain(&clients, &sampler, "drain-again").await;
+        if self.stops() {
+            self.enter("interrupted");
+        } else {
+            self.restart(&clients, &mut probes).await?;
+            self.drain(&clients, &sampler, "drain-again").await;
+        }
         let views = self
             .site
             .brokers
@@ -290,6 +304,11 @@ impl<'a> Stage<'a> {
         .await?;
         self.enter("end");
         Ok(())
+    }
+
+    /// Whether `--fail-fast` ends the run here.
+    fn stops(&self) -> bool {
+        self.memory.violation().is_some()
     }
 
     /// Stops every broker and tells what its disk holds.
@@ -351,8 +370,12 @@ impl<'a> Stage<'a> {
                 tokio::spawn(async move { consumers::run(&mine, &share).await })
             })
             .collect();
-        let nemesis = self.nemesis(clients, schedule, start);
+        let (stop, stopped) = watch::channel(false);
+        let nemesis = self.nemesis(clients, schedule, start, stopped);
         self.wait_for_main(clients, &nemesis, start).await;
+        if self.stops() {
+            stop.send_replace(true);
+        }
         sending.stop();
         self.judge(nemesis.await?);
         self.enter("healed");
@@ -372,6 +395,7 @@ impl<'a> Stage<'a> {
         clients: &Clients,
         schedule: Schedule,
         start: Instant,
+        stopped: watch::Receiver<bool>,
     ) -> JoinHandle<Execution> {
         let roles = MetadataRoles::new(self.site.brokers.clone(), clients.topic.clone());
         let executor = Executor {
@@ -380,11 +404,7 @@ impl<'a> Stage<'a> {
             observer: Arc::new(Scribe(self.recorder.clone())),
             journal: Arc::new(Journal::unwritten()),
         };
-        tokio::spawn(async move {
-            // Nobody cuts the schedule short.
-            let (_stop, stopped) = watch::channel(false);
-            executor.run(&schedule, start, stopped).await
-        })
+        tokio::spawn(async move { executor.run(&schedule, start, stopped).await })
     }
 
     fn judge(&mut self, execution: Execution) {
@@ -404,7 +424,7 @@ impl<'a> Stage<'a> {
             let done = start.elapsed() >= self.args.time
                 && nemesis.is_finished()
                 && acknowledged >= self.args.messages();
-            if done || start.elapsed() >= latest {
+            if done || start.elapsed() >= latest || self.stops() {
                 return;
             }
             tokio::time::sleep(TICK).await;
