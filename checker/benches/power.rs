@@ -31,7 +31,11 @@ fn plan_for(injection: Injection, operations: u64) -> Plan {
     );
     let transactions = f64::from(u8::from(injection == Injection::PrecommittedRead));
     Plan {
-        model: if lists { Model::ListAppend } else { Model::Kafka },
+        model: if lists {
+            Model::ListAppend
+        } else {
+            Model::Kafka
+        },
         transactions,
         ..clean(operations, 0)
     }
@@ -42,7 +46,11 @@ fn clean(operations: u64, turn: u64) -> Plan {
     let lists = turn % 4 == 3;
     Plan {
         seed: 1000 + turn,
-        model: if lists { Model::ListAppend } else { Model::Kafka },
+        model: if lists {
+            Model::ListAppend
+        } else {
+            Model::Kafka
+        },
         operations,
         clients: 20,
         partitions: if lists { 10 } else { 12 },
@@ -71,7 +79,10 @@ fn main() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("history.jsonl");
     let mut missed = Vec::new();
-    println!("{:<26} {:>5} {:>9} {:>8}  beside it", "injected, one in a million", "seed", "put in", "found");
+    println!(
+        "{:<26} {:>5} {:>9} {:>8}  beside it",
+        "injected, one in a million", "seed", "put in", "found"
+    );
     for &injection in Injection::ALL {
         let name = injection.name();
         let rate = 1.0 / operations as f64;
@@ -91,7 +102,10 @@ fn main() {
         let total = verdict.totals.get(name).copied().unwrap_or(0);
         let others = verdict.anomalies.keys().filter(|kind| *kind != name);
         let others: Vec<&str> = others.map(String::as_str).collect();
-        println!("{name:<26} {seed:>5} {done:>9} {total:>8}  {}", others.join(", "));
+        println!(
+            "{name:<26} {seed:>5} {done:>9} {total:>8}  {}",
+            others.join(", ")
+        );
         if total == 0 {
             missed.push(format!("{name} was put in and not found"));
         }
