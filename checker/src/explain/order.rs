@@ -1,7 +1,6 @@
 //! Offsets by operation: offsets go across, operations down in the order in which they completed;
 //! what each of them sent or was given stands in the cells. The order that a log has for everybody
 //! is the same in each column, and what breaks it stands out.
-//! the same in each column, and what breaks it stands out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,7 @@ use super::cycle::{ground, outline};
 use super::operations::{function, outcome, process};
 use crate::analysis::Kind;
 use crate::analysis::facts::{Facts, NONE};
-use crate::history::{History, KeyId, Op, OpId, Outcome, RunKind, Value};
+use crate::history::{Function, History, KeyId, Op, OpId, Outcome, RunKind, Value};
 use crate::report::data::faults::people;
 use crate::report::scene::{Anchor, Fill, Frame, Ink, Scene, Shape, Words, font};
 use crate::report::text::clip;
@@ -25,8 +24,27 @@ const LEFT: f64 = 250.0;
 const TOP: f64 = 96.0;
 const MARGIN: f64 = 24.0;
 
-/// What one operation did at the offsets shown: letter and value, by offset.
-type Cells = BTreeMap<i64, Vec<(char, Value)>>;
+/// What one operation did at the offsets shown, by offset.
+type Cells = BTreeMap<i64, Vec<Cell>>;
+
+#[derive(Clone, Copy)]
+enum Cell {
+    /// It sent this.
+    Sent(Value),
+    /// It was given this; as its n-th message, where it was not given them in order.
+    Read(Value, Option<usize>),
+    /// It was told that the log is readable up to here.
+    Watermark,
+}
+
+impl Cell {
+    fn value(self) -> Option<Value> {
+        match self {
+            Cell::Sent(value) | Cell::Read(value, _) => Some(value),
+            Cell::Watermark => None,
+        }
+    }
+}
 
 /// Draws the neighbourhood of a finding; an empty picture where it names no offset.
 pub fn picture(
@@ -65,7 +83,8 @@ pub fn picture(
         clip(name, 60)
     );
     scene.words((MARGIN, 34.0), title, Words::TITLE.sized(16.0));
-    let hint = "w sent, r read; one row for each operation, in order of time; offsets go across";
+    let hint =
+        "w sent, r read (#2: as its second), hw watermark; time goes down, offsets go across";
     scene.words((MARGIN, 54.0), hint, Words::SMALL.sized(11.5));
     columns(&mut scene, &offsets, &focus, rows.len());
     let expected = expected(&rows);
@@ -86,18 +105,27 @@ pub fn picture(
 
 /// The key that a finding is about, and the offsets of the messages that it names.
 fn focus(history: &History, facts: &Facts, detail: &Json) -> Option<(KeyId, BTreeSet<i64>)> {
+    let unseen = detail.get("messages").and_then(Json::as_object);
+    let unseen = unseen.and_then(|messages| messages.iter().next());
     let key = detail
         .get("key")
-        .or_else(|| detail.get("steps")?.get(0)?.get("key"))?;
-    let key = history.keys().find(&people(key))?;
+        .or_else(|| detail.get("steps")?.get(0)?.get("key"))
+        .map(people)
+        .or_else(|| unseen.map(|(key, _)| key.clone()))?;
+    let key = history.keys().find(&key)?;
     let of_key = facts.key(key);
     let mut offsets = BTreeSet::new();
-    for field in ["offset", "offsets", "passed-by"] {
+    let mut fields = vec!["offset", "offsets", "passed-by", "high-watermark"];
+    if detail.get("field").is_some() {
+        fields.extend(["from", "to"]);
+    }
+    for field in fields {
         offsets.extend(super::steps::numbers(detail.get(field)));
     }
     let values = ["value", "values", "skipped"]
         .iter()
         .filter_map(|field| detail.get(*field));
+    let values = values.chain(unseen.map(|(_, values)| values));
     let values: Vec<&Json> = values
         .flat_map(|values| match values {
             Json::Array(all) => all.iter().take(8).collect(),
@@ -129,22 +157,12 @@ fn rows(
 ) -> Vec<(OpId, Cells)> {
     let mut kept: Vec<(OpId, Cells)> = Vec::new();
     let mut others: Vec<(OpId, Cells)> = Vec::new();
-    for (id, op) in history.iter().filter(|(_, op)| op.function.is_data()) {
-        let mut cells = Cells::new();
-        for run in history.runs(op).iter().filter(|run| run.key == key) {
-            let letter = match run.kind {
-                RunKind::Send => 'w',
-                RunKind::Poll => 'r',
-                _ => continue,
-            };
-            let records = history.records(run).iter();
-            for record in records.filter(|record| record.offset().is_some_and(&shown)) {
-                cells
-                    .entry(record.offset)
-                    .or_default()
-                    .push((letter, record.value));
-            }
-        }
+    for (id, op) in history.iter() {
+        let cells = match op.function {
+            Function::ListOffsets if named.contains(&op.index) => answered(history, key, id),
+            function if function.is_data() => done(history, key, op, &shown),
+            _ => continue,
+        };
         if named.contains(&op.index) && kept.len() < ROWS {
             kept.push((id, cells));
         } else if !cells.is_empty() && others.len() < ROWS {
@@ -155,6 +173,43 @@ fn rows(
     kept.extend(others.into_iter().take(room));
     kept.sort_by_key(|&(id, _)| history.op(id).completed.seq);
     kept
+}
+
+/// What an operation that carries messages did to a key.
+fn done(history: &History, key: KeyId, op: &Op, shown: impl Fn(i64) -> bool) -> Cells {
+    let runs = history.runs(op).iter().filter(|run| run.key == key);
+    let read = runs.clone().filter(|run| run.kind == RunKind::Poll);
+    let read: Vec<i64> = read
+        .flat_map(|run| history.records(run).iter().map(|record| record.offset))
+        .collect();
+    let in_order = read.is_sorted();
+    let mut nth = 0;
+    let mut cells = Cells::new();
+    for run in runs {
+        for record in history.records(run) {
+            let cell = match run.kind {
+                RunKind::Send => Cell::Sent(record.value),
+                RunKind::Poll => {
+                    nth += 1;
+                    Cell::Read(record.value, Some(nth).filter(|_| !in_order))
+                }
+                _ => continue,
+            };
+            if record.offset().is_some_and(&shown) {
+                cells.entry(record.offset).or_default().push(cell);
+            }
+        }
+    }
+    cells
+}
+
+/// What a broker answered about a key.
+fn answered(history: &History, key: KeyId, id: OpId) -> Cells {
+    let samples = history.samples.iter();
+    let of_key = samples.filter(|sample| sample.op == id && sample.key == key);
+    of_key
+        .filter_map(|sample| Some((sample.high_watermark?, vec![Cell::Watermark])))
+        .collect()
 }
 
 /// At most [`COLUMNS`] offsets, those near the first one in question.
@@ -171,7 +226,7 @@ fn window(offsets: &BTreeSet<i64>, first: i64) -> Vec<i64> {
 fn expected(rows: &[(OpId, Cells)]) -> BTreeMap<i64, Value> {
     let mut expected = BTreeMap::new();
     for (offset, values) in rows.iter().flat_map(|(_, cells)| cells) {
-        if let Some(&(_, value)) = values.first() {
+        if let Some(value) = values.iter().find_map(|cell| cell.value()) {
             expected.entry(*offset).or_insert(value);
         }
     }
@@ -233,29 +288,30 @@ fn cell(
     scene: &mut Scene,
     history: &History,
     (x, y): (f64, f64),
-    values: &[(char, Value)],
+    values: &[Cell],
     expected: Option<&Value>,
 ) {
-    let differs = values.iter().any(|(_, value)| Some(value) != expected);
+    let differs = |cell: &Cell| cell.value().is_some_and(|value| Some(&value) != expected);
     let frame = Frame {
         x: x + 2.0,
         y: y + 2.0,
         w: CELL.0 - 4.0,
         h: CELL.1 - 4.0,
     };
-    let sent = values[0].0 == 'w';
-    let ink = match (differs, sent) {
-        (true, _) => Ink::Alarm,
-        (false, true) => Ink::Series(0),
-        (false, false) => Ink::Read,
+    let ink = match values[0] {
+        _ if values.iter().any(differs) => Ink::Alarm,
+        Cell::Sent(_) => Ink::Series(0),
+        Cell::Read(..) => Ink::Read,
+        Cell::Watermark => Ink::Info,
     };
     scene.fixed(Shape::Rect(frame, Fill::plain(ink, 0.16)));
     scene.fixed(outline(&frame, ink));
-    let shown = values.iter().map(|(letter, value)| {
-        format!(
-            "{letter}{}",
-            clip(&people(&history.values().json(*value)), 8)
-        )
+    let name = |value: Value| clip(&people(&history.values().json(value)), 8);
+    let shown = values.iter().map(|cell| match *cell {
+        Cell::Sent(value) => format!("w{}", name(value)),
+        Cell::Read(value, None) => format!("r{}", name(value)),
+        Cell::Read(value, Some(nth)) => format!("r{} #{nth}", name(value)),
+        Cell::Watermark => "hw".to_owned(),
     });
     let text = shown.collect::<Vec<_>>().join(" ");
     let words = Words::SMALL.inked(Ink::Text).anchored(Anchor::Middle);

@@ -15,8 +15,8 @@ pub const SHOWN: usize = 32;
 const SIGHTED: usize = 500;
 
 /// Fields that hold indexes of operations.
-const OPERATIONS: [&str; 7] = [
-    "op", "ops", "writer", "reader", "max-read", "cycle", "readers",
+const OPERATIONS: [&str; 8] = [
+    "op", "ops", "txns", "writer", "reader", "max-read", "cycle", "readers",
 ];
 
 /// The witnesses of one type: a list, or one object (`unseen`).
@@ -180,9 +180,126 @@ pub fn sentence(name: &str, witness: &Json) -> String {
             operations_of(witness)
         ),
         "unseen" => return unseen(witness),
-        _ => return fields(witness),
+        _ => match of_brokers(stem, witness).or_else(|| of_lists(stem, witness)) {
+            Some(text) => text,
+            None => return fields(witness),
+        },
     };
     capital(&text)
+}
+
+/// What brokers say of themselves.
+fn of_brokers(stem: &str, witness: &Json) -> Option<String> {
+    let is = |name: &str| field(witness, name);
+    let key = is("key");
+    let answered = || {
+        format!(
+            "broker {} answered (operation {}) that {key} is readable up to {} only",
+            is("asked"),
+            is("op"),
+            is("high-watermark")
+        )
+    };
+    Some(match stem {
+        "stale-watermark" => format!(
+            "offset {} was acknowledged (operation {}), and after that {}.",
+            is("offset"),
+            is("writer"),
+            answered()
+        ),
+        "visible-above-watermark" => format!(
+            "offset {} was read (operation {}), and after that {}.",
+            is("offset"),
+            is("reader"),
+            answered()
+        ),
+        "watermark-regression" => format!(
+            "the {} of {key} went back from {} to {} (operations {}).",
+            is("field"),
+            is("from"),
+            is("to"),
+            operations_of(witness)
+        ),
+        "epoch-regression" => format!(
+            "broker {} went back from leader epoch {} of {key} to {} (operations {}).",
+            is("asked"),
+            is("from"),
+            is("to"),
+            operations_of(witness)
+        ),
+        "dual-leader" => format!(
+            "brokers {} claim to lead {key} in one epoch, {} (operations {}).",
+            is("leaders"),
+            is("epoch"),
+            operations_of(witness)
+        ),
+        "invalid-offset" => format!(
+            "message {} of {key} has an offset that cannot be: {} (operation {}).",
+            is("value"),
+            is("offset"),
+            is("op")
+        ),
+        "non-unique-write" => format!(
+            "message {} of {key} was sent {} times: the workload broke its own rules.",
+            is("value"),
+            is("count")
+        ),
+        _ => return None,
+    })
+}
+
+/// What is wrong with lists, beside cycles.
+fn of_lists(stem: &str, witness: &Json) -> Option<String> {
+    let is = |name: &str| field(witness, name);
+    let key = is("key");
+    Some(match stem {
+        "lost-update" => {
+            let value = match has(witness, "value") {
+                true => is("value"),
+                false => "nothing".to_owned(),
+            };
+            format!(
+                "transactions {} all read {value} of {key} and then wrote to it: all but one of \
+                 these updates are lost.",
+                is("txns")
+            )
+        }
+        "incompatible-order" => format!(
+            "reads of {key} contradict each other: neither of {} begins like the other.",
+            is("values")
+        ),
+        "duplicate-elements" => format!(
+            "operation {} read an element twice: {}.",
+            is("op"),
+            is("mop")
+        ),
+        "internal" => format!(
+            "operation {} contradicts what it did itself: {}, expected {}.",
+            is("op"),
+            is("mop"),
+            is("expected")
+        ),
+        "future-read" => format!(
+            "operation {} read {}, which it appended only later: {}.",
+            is("op"),
+            is("element"),
+            is("mop")
+        ),
+        "G1b" => format!(
+            "operation {} read {} as the last element, after which its writer, operation {}, \
+             appended more: {}.",
+            is("op"),
+            is("element"),
+            is("writer"),
+            is("mop")
+        ),
+        "dirty-update" => format!(
+            "of {key}, {} was built on what an aborted transaction wrote (operations {}).",
+            is("values"),
+            is("txns")
+        ),
+        _ => return None,
+    })
 }
 
 fn operations_of(witness: &Json) -> String {

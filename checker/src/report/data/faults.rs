@@ -105,7 +105,7 @@ pub fn faults(history: Option<&History>, verdict: Option<&Verdict>) -> Vec<Fault
             faults.push(Fault {
                 id: window.id.clone(),
                 kind: window.fault.clone(),
-                targets: people(&window.targets),
+                targets: nodes(&window.targets),
                 asked: window.asked,
                 effective: window.effective,
                 healed: window.healed,
@@ -149,7 +149,7 @@ fn learn(fault: &mut Fault, step: &crate::history::NemesisStep) {
     } else if slot.is_none() {
         *slot = time;
     }
-    let targets = people(&step.targets);
+    let targets = nodes(&step.targets);
     if !targets.is_empty() {
         fault.targets = targets;
     }
@@ -175,6 +175,22 @@ fn role(value: &Json) -> Option<String> {
     })
 }
 
+/// The targets of a fault in words: numbers are nodes.
+fn nodes(targets: &Json) -> String {
+    let list = |all: &[Json]| all.iter().map(nodes).collect::<Vec<_>>().join(", ");
+    match targets {
+        Json::Number(node) => format!("n{node}"),
+        Json::Array(all) => list(all),
+        Json::Object(all) => {
+            let all = all
+                .iter()
+                .map(|(name, value)| format!("{name} {}", nodes(value)));
+            all.collect::<Vec<_>>().join(", ")
+        }
+        other => people(other),
+    }
+}
+
 /// JSON in words: lists with commas, strings without quotes.
 #[must_use]
 pub fn people(json: &Json) -> String {
@@ -182,10 +198,10 @@ pub fn people(json: &Json) -> String {
         Json::Null => String::new(),
         Json::String(text) => text.clone(),
         Json::Array(all) => {
-            // A list of numbers is one of nodes.
-            let one = |one: &Json| match one.is_u64() {
-                true => format!("n{one}"),
-                false => people(one),
+            let one = |one: &Json| match one {
+                Json::Null => "nothing".to_owned(),
+                Json::Array(_) => format!("[{}]", people(one)),
+                other => people(other),
             };
             let all: Vec<String> = all.iter().map(one).collect();
             all.join(", ")
