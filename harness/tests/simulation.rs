@@ -45,3 +45,31 @@ fn a_seed_repeats_itself_byte_by_byte() {
     assert!(histories[1] == histories[3], "seed 6 differs from itself");
     assert!(histories[0] != histories[1], "two seeds are one");
 }
+
+#[test]
+fn fail_fast_ends_a_run_at_its_first_violation() {
+    let args = arguments("--nemesis partition,kill --seeded-bug hw-is-leo --fail-fast");
+    let interrupted = br#""value":"interrupted""#;
+    let stopped = (1..=20)
+        .map(|seed| (seed, run(&args, seed)))
+        .find(|(_, simulated)| {
+            let history = &simulated.history;
+            history
+                .windows(interrupted.len())
+                .any(|part| part == interrupted)
+        });
+    let (seed, simulated) = stopped.expect("readers see what is cut off later");
+    let verdict = judge(&args, &simulated).expect("a history");
+    let sentence = &verdict.sentence;
+    assert_eq!(
+        verdict.verdict,
+        Conclusion::Invalid,
+        "seed {seed}: {sentence}"
+    );
+    let patient = arguments("--nemesis partition,kill --seeded-bug hw-is-leo");
+    let whole = run(&patient, seed);
+    assert!(
+        simulated.simulated < whole.simulated,
+        "seed {seed} was not cut short"
+    );
+}
