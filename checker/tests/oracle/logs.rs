@@ -43,7 +43,8 @@ impl Op {
     fn event(&self) -> Json {
         if let Some(keys) = &self.assign {
             let keys: Vec<String> = keys.iter().map(u8::to_string).collect();
-            return json!({"process": self.process, "type": self.outcome, "f": "assign", "value": keys});
+            let (process, outcome) = (self.process, self.outcome);
+            return json!({"process": process, "type": outcome, "f": "assign", "value": keys});
         }
         let sends = self.sends.iter();
         let mut value: Vec<Json> = sends
@@ -321,7 +322,11 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_anomaly_is_found_by_its_definition(ops in proptest::collection::vec(op(), 1..12)) {
@@ -329,12 +334,14 @@ proptest! {
         let ambiguous = oracle.log_anomalies();
         oracle.reads();
         oracle.order();
-        let compared = |kind: &str| BY_LOG.contains(&kind) || (!ambiguous && BY_ORDER.contains(&kind));
+        let compared = |kind: &str| {
+            BY_LOG.contains(&kind) || (!ambiguous && BY_ORDER.contains(&kind))
+        };
         let mut theirs = oracle.found.clone();
         theirs.retain(|kind| compared(kind));
         let mut ours = ours(&ops);
         ours.retain(|kind| compared(kind));
-        // jepsen.tests.kafka counts all that the last operation polled of a key that nobody sent to.
+        // jepsen.tests.kafka counts all that the last operation polled of a key without sends.
         let last = ops.iter().rev().find(|op| op.ok() && op.assign.is_none());
         let quirk = KEYS.iter().any(|&key| {
             let sent = ops.iter().any(|op| op.ok() && !op.sent(key).is_empty());
