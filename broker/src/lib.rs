@@ -9,7 +9,7 @@
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
 //! * `sim` (feature `simulation`): machines, processes and a network in one thread.
 //! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`invariants`]: what must hold, by name.
-//!   [`exec`]: where tasks are started.
+//!   [`exec`]: where tasks are started. [`locks`]: every lock, in order.
 
 pub mod admin;
 pub mod api;
@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod exec;
 pub mod invariants;
+pub mod locks;
 pub mod log;
 pub mod meta;
 pub mod metrics;

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use broker::admin::elect::{self, Order};
 use broker::config::cli::{self, EXIT_INTERNAL, EXIT_IO, Invocation, Serve};
 use broker::log::dump::{self, DumpError, DumpOptions};
+use broker::meta::image::Endpoint;
 use broker::net::contain;
 use broker::node::{self, Node, NodeError};
 use futures_util::FutureExt;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os().filter_map(text)) {
         Ok(Invocation::Serve(settings)) => serve(*settings),
         Ok(Invocation::DumpLog { dir, records }) => dump_log(&dir, DumpOptions { records }),
+        Ok(Invocation::ElectUnclean { admin, order }) => elect_unclean(&admin, &order),
         Ok(Invocation::Print(text)) => {
             // Whoever closed the pipe has read enough.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -51,6 +54,24 @@ fn dump_log(dir: &Path, options: DumpOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(&format!("broker dump-log: {error}"), EXIT_IO),
+    }
+}
+
+fn elect_unclean(admin: &Endpoint, order: &Order) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let sent = match runtime {
+        Ok(runtime) => runtime.block_on(elect::send(admin, order)),
+        Err(error) => Err(error.to_string()),
+    };
+    match sent {
+        Ok(answer) => {
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(answer.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&format!("broker elect-unclean: {why}"), EXIT_IO),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::process;
 use crate::api::Context;
+use crate::locks;
 use crate::log::LogStore;
 use crate::log::metrics::{Histogram, LogMetrics};
 use crate::meta::node::MetaMetrics;
@@ -72,6 +73,8 @@ impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         let sources = &*self.sources;
         partitions(sources, &mut encoder)?;
+        alarms(sources, &mut encoder)?;
+        locks(&mut encoder)?;
         wal(sources, &mut encoder)?;
         quorum(sources, &mut encoder)?;
         requests(sources, &mut encoder)?;
@@ -189,6 +192,26 @@ const LEADER_GAUGES: &[PartitionGauge] = &[
         },
     ),
     (
+        "broker_partition_watermark_stalled",
+        "1 while the high watermark stands still below the log end for longer than \
+         watermark-alarm-ms",
+        |view| {
+            view.leadership
+                .as_ref()
+                .map_or(0, |led| i64::from(led.is_stalled))
+        },
+    ),
+    (
+        "broker_partition_followers_behind",
+        "Followers that are behind by more than follower-lag-alarm-records",
+        |view| view.leadership.as_ref().map_or(0, |led| count(led.behind)),
+    ),
+    (
+        "broker_partition_uncommitted_records",
+        "Records above the high watermark, told by the leader",
+        |view| view.end().get() - view.hw.get(),
+    ),
+    (
         "broker_partition_min_isr",
         "In-sync replicas that committing needs, told by the leader",
         |view| view.leadership.as_ref().map_or(0, |led| count(led.min_isr)),
@@ -242,6 +265,68 @@ fn partitions(sources: &Sources, encoder: &mut DescriptorEncoder<'_>) -> Encoded
          back the high watermark",
         lags,
     )
+}
+
+fn alarms(sources: &Sources, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let alarms = sources.context.replicas.alarms();
+    let kind = |kind: &str| vec![("kind", kind.to_owned())];
+    let raised = [
+        ("watermark-stalled", &alarms.stalled),
+        ("follower-behind", &alarms.behind),
+    ];
+    let raised = raised.map(|(name, count)| (kind(name), count.load(Ordering::Relaxed)));
+    let help = "Alarms raised on partitions that this broker leads";
+    counters(encoder, "broker_alarms", help, raised)
+}
+
+fn locks(encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    type Figure = fn(&locks::Figures) -> u64;
+    let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let of = |figure: &dyn Fn(&locks::Figures) -> u64| {
+        let sample = |entry: &locks::Entry| {
+            let labels = vec![("lock", entry.name.to_owned())];
+            (labels, figure(&locks::figures(entry.lock)))
+        };
+        locks::REGISTRY.iter().map(sample).collect::<Vec<_>>()
+    };
+    let counts: [(&str, &str, Figure); 2] = [
+        ("broker_lock_taken", "How often the lock was taken", |f| {
+            f.taken
+        }),
+        (
+            "broker_lock_contended",
+            "How often somebody had the lock when it was asked for",
+            |f| f.waited,
+        ),
+    ];
+    for (name, help, figure) in counts {
+        counters(encoder, name, help, of(&figure))?;
+    }
+    let waited = of(&|figures| micros(figures.wait));
+    let help = "Time spent waiting for the lock, in microseconds";
+    counters(encoder, "broker_lock_wait_microseconds", help, waited)?;
+    let longest = [
+        (
+            "broker_lock_longest_wait_microseconds",
+            "Longest wait for the lock since the start",
+            of(&|figures| micros(figures.longest_wait)),
+        ),
+        (
+            "broker_lock_longest_hold_microseconds",
+            "Longest time that the lock was held since the start",
+            of(&|figures| micros(figures.longest_hold)),
+        ),
+    ];
+    for (name, help, samples) in longest {
+        let samples = samples.into_iter();
+        gauges(
+            encoder,
+            name,
+            help,
+            samples.map(|(labels, value)| (labels, signed(value))),
+        )?;
+    }
+    Ok(())
 }
 
 fn wal(sources: &Sources, encoder: &mut DescriptorEncoder<'_>) -> Encoded {

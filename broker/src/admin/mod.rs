@@ -1,9 +1,12 @@
 //! The admin listener: `/healthz` says whether this broker does its work, `/metrics` how.
 //!
-//! Both read what others publish (images, views, atomics) and take no lock that the data path
+//! An operator may order an unclean election ([`elect`]).
+//!
+//! The first two read what others publish (images, views, atomics) and take no lock that the data path
 //! takes.
 
 pub mod bounded;
+pub mod elect;
 pub mod exposition;
 mod process;
 
@@ -14,7 +17,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -53,6 +56,10 @@ pub fn serve(
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
+        .route(
+            "/elect-unclean/{topic}/{partition}/{leader}",
+            post(elect::handle),
+        )
         .with_state(shared);
     let stopped = async move {
         net::stopped(&mut stop).await;

@@ -1,21 +1,22 @@
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopicConfig,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::BrokerConfig;
 use crate::log::{LogConfig, LogStore};
 use crate::meta::handle::MetadataHandle;
+use crate::meta::told;
 use crate::replica::manager::ReplicaManager;
 use crate::storage::memory::MemoryStorage;
 
 /// A broker that knows `image` and whose controller is gone.
 fn context(image: MetadataImage) -> Arc<Context> {
     let (proposals, _) = mpsc::channel(1);
-    let (_, image) = watch::channel(Arc::new(image));
-    let (_, epoch) = watch::channel(None);
-    let (_, controller) = watch::channel(None);
+    let (_, image) = told::channel(Arc::new(image));
+    let (_, epoch) = told::channel(None);
+    let (_, controller) = told::channel(None);
     let meta = MetadataHandle::new(proposals, image, epoch, controller);
     let mut config = BrokerConfig::default();
     let voter = config.voters[0].clone();

@@ -211,8 +211,7 @@ fn register(asks: &[Ask], seen: &[Arc<PartitionView>], wake: &Arc<Notify>) -> bo
     for (ask, view) in asks.iter().zip(seen) {
         let isolation = ask.asker.isolation();
         let seen = Seen::of(view, isolation);
-        ask.partition.fetches().park(seen, wake);
-        news |= ask.partition.view().is_news_to(seen, isolation);
+        news |= ask.partition.park(seen, wake).is_news_to(seen);
     }
     news
 }

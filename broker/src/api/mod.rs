@@ -24,7 +24,7 @@ pub mod replica_fetch;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::Encodable;
@@ -35,6 +35,7 @@ use uuid::Uuid;
 use crate::api::body::Body;
 
 use crate::config::BrokerConfig;
+use crate::locks::{Lock, Mutex};
 use crate::meta::handle::MetadataHandle;
 use crate::meta::image::MetadataImage;
 use crate::net::budget::AnswerBudget;
@@ -79,14 +80,14 @@ impl Context {
             producer_ids,
             answers: AnswerBudget::new(ANSWER_BYTES),
             replica_answers: AnswerBudget::new(ANSWER_BYTES),
-            random: Mutex::new(None),
+            random: Mutex::new(Lock::TopicIds, None),
         }
     }
 
     /// A new identity. What is drawn depends on the seed and on this registration of the broker,
     /// so that a restart with the same seed draws others.
     fn draw_uuid(&self) -> Uuid {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock();
         let random = random.get_or_insert_with(|| {
             let epoch = self.meta.broker_epoch().map_or(-1, |epoch| epoch.get());
             let mut seed = [0; 32];

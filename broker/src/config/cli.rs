@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
 
+use crate::admin::elect::{self, Order};
 use crate::config::settings::{self, SETTINGS, Setting};
 use crate::config::{BrokerConfig, Voter, check};
 use crate::meta::image::Endpoint;
@@ -48,6 +49,13 @@ pub enum Invocation {
         dir: PathBuf,
         /// Batches and records too, not only partitions.
         records: bool,
+    },
+    /// Order an unclean election.
+    ElectUnclean {
+        /// The admin listener of any broker.
+        admin: Endpoint,
+        /// What to elect.
+        order: Order,
     },
     /// Print this (help, version) and stop.
     Print(String),
@@ -116,8 +124,63 @@ where
         let records = !dump.get_flag("partitions");
         return Ok(Invocation::DumpLog { dir, records });
     }
+    if let Some(("elect-unclean", elect)) = matches.subcommand() {
+        return elect_unclean(elect);
+    }
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
     serve(&matches, &environment).map(|serve| Invocation::Serve(Box::new(serve)))
+}
+
+fn elect_unclean(matches: &ArgMatches) -> Result<Invocation, CliError> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let number = |name: &str| matches.get_one::<i32>(name).copied().unwrap_or_default();
+    let admin = text("admin");
+    let endpoint = admin.rsplit_once(':').and_then(|(host, port)| {
+        let (host, port) = (host.to_owned(), port.parse().ok()?);
+        Some(Endpoint { host, port })
+    });
+    let wrong = |what: String| CliError::Usage(format!("error: {what}"));
+    let admin = endpoint.ok_or_else(|| wrong(format!("--admin {admin}: HOST:PORT is needed")))?;
+    let order = Order {
+        topic: text("topic"),
+        partition: number("partition"),
+        leader: number("leader"),
+    };
+    if !elect::is_plain(&order.topic) {
+        return Err(wrong(format!("{:?} is no topic name", order.topic)));
+    }
+    Ok(Invocation::ElectUnclean { admin, order })
+}
+
+fn elect_unclean_command() -> Command {
+    let number = || clap::value_parser!(i32);
+    Command::new("elect-unclean")
+        .about(
+            "Makes a broker the leader of a partition that has none because the logs of all \
+             in-sync replicas are gone. Acknowledged records that its log lacks are lost: look at \
+             the replicas with dump-log first, and choose the one that holds most",
+        )
+        .arg(
+            Arg::new("admin")
+                .long("admin")
+                .value_name("HOST:PORT")
+                .default_value("127.0.0.1:9095")
+                .help("The admin listener of any broker"),
+        )
+        .arg(Arg::new("topic").value_name("TOPIC").required(true))
+        .arg(
+            Arg::new("partition")
+                .value_name("PARTITION")
+                .required(true)
+                .value_parser(number()),
+        )
+        .arg(
+            Arg::new("leader")
+                .value_name("BROKER")
+                .required(true)
+                .value_parser(number())
+                .help("Number of the broker that is to lead"),
+        )
 }
 
 /// The command line, from the table of settings.
@@ -138,6 +201,7 @@ pub fn command() -> Command {
             "What is logged, to stderr: error, warn, info, debug, trace, or directives such as \
              info,broker::replica=debug [env: RUST_LOG] [default: info,openraft=off]",
         ))
+        .subcommand(elect_unclean_command())
         .subcommand(
             Command::new("dump-log")
                 .about("Prints what the log of a stopped broker holds as JSON lines, and changes nothing")

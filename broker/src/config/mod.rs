@@ -94,6 +94,10 @@ pub struct BrokerConfig {
     pub auto_create_topics: bool,
     /// `replica.lag.time.max.ms`: a follower that is behind for longer leaves the ISR.
     pub replica_lag_time_max: Duration,
+    /// A leader's watermark that stands still below the log's end for longer raises an alarm.
+    pub watermark_alarm: Duration,
+    /// A follower that is behind by more records raises an alarm.
+    pub follower_lag_alarm: i64,
     /// `replica.fetch.wait.max.ms`: the long poll of an idle follower.
     pub replica_fetch_wait_max: Duration,
     /// `broker.session.timeout.ms`: without a heartbeat for this long a broker is fenced.
@@ -154,6 +158,8 @@ impl Default for BrokerConfig {
             num_partitions: 1,
             auto_create_topics: false,
             replica_lag_time_max: Duration::from_secs(5),
+            watermark_alarm: Duration::from_secs(5),
+            follower_lag_alarm: 100_000,
             replica_fetch_wait_max: Duration::from_millis(500),
             broker_session_timeout: Duration::from_millis(1500),
             broker_heartbeat_interval: Duration::from_millis(250),

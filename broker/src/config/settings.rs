@@ -216,6 +216,13 @@ pub static SETTINGS: &[Setting] = &[
     setting!("replica-lag-time-max-ms", Some("replica.lag.time.max.ms"), Long, "MS",
         "A follower that has been behind for longer leaves the in-sync replicas",
         replica_lag_time_max: |v| millis(v, 10), show_millis),
+    setting!("watermark-alarm-ms", None, Long, "MS",
+        "A leader says so, in its log and in /metrics, when the high watermark of a partition has \
+         not moved for longer though there are records above it",
+        watermark_alarm: |v| millis(v, 10), show_millis),
+    setting!("follower-lag-alarm-records", None, Long, "N",
+        "A leader says so when a follower is behind by more records",
+        follower_lag_alarm: |v| whole(v, 1, i64::MAX), show),
     setting!("replica-fetch-wait-max-ms", Some("replica.fetch.wait.max.ms"), Long, "MS",
         "How long a fetch of a follower waits when there is nothing new",
         replica_fetch_wait_max: |v| millis(v, 1), show_millis),

@@ -152,6 +152,10 @@ pub const TABLE: &[Entry] = &[
                 "fn m17_acknowledges_what_one_replica_holds",
             ),
             link(
+                "tests/model/main.rs",
+                "fn kip_966_the_watermark_needs_the_minimum_isr",
+            ),
+            link(
                 "tests/walk/main.rs",
                 "fn a_clean_cluster_breaks_no_invariant",
             ),
@@ -216,6 +220,10 @@ pub const TABLE: &[Entry] = &[
         )],
         checked: &[
             link("tests/model/system.rs", "fn members_are_complete"),
+            link(
+                "tests/model/main.rs",
+                "fn kip_966_the_last_replica_standing_is_not_elected_without_its_log",
+            ),
             link("tests/walk/oracle.rs", "fn candidates_are_complete"),
         ],
         tripped_by: &[SeededBug::ExpandWithoutLeso, SeededBug::LastReplicaStanding],
@@ -253,6 +261,10 @@ pub const TABLE: &[Entry] = &[
         checked: &[
             link("tests/model/main.rs", "fn m11_no_epoch_fence_is_found"),
             link(
+                "tests/model/main.rs",
+                "fn kip_320_fetches_of_other_epochs_are_fenced",
+            ),
+            link(
                 "src/replica/leader_test.rs",
                 "fn fetches_of_other_epochs_incarnations_and_strangers_change_nothing",
             ),
@@ -267,6 +279,10 @@ pub const TABLE: &[Entry] = &[
         asserted: &[link("src/replica/follower.rs", "Invariant::TruncateFirst")],
         checked: &[
             link("tests/model/main.rs", "fn m08_truncate_to_hw_is_found"),
+            link(
+                "tests/model/main.rs",
+                "fn kip_279_the_followers_own_end_of_an_epoch_counts_too",
+            ),
             link(
                 "src/replica/core_test.rs",
                 "fn kip_101_a_restarted_follower_keeps_what_is_committed",
@@ -286,6 +302,10 @@ pub const TABLE: &[Entry] = &[
         ],
         checked: &[
             link("tests/model/main.rs", "fn m15_expand_without_leso_is_found"),
+            link(
+                "tests/model/main.rs",
+                "fn kip_903_a_fetch_of_an_earlier_process_lets_nobody_in",
+            ),
             link(
                 "src/meta/state_seeded_test.rs",
                 "fn m16_lets_an_incarnation_join_that_has_been_replaced",

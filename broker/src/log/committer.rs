@@ -10,8 +10,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -22,6 +22,7 @@ use super::keeper::Keeper;
 use super::metrics::LogMetrics;
 use super::store::OnHeld;
 use super::wal::{Frame, Lack, Wal, WalError};
+use crate::locks::{Condvar, Lock, Mutex, MutexGuard};
 use crate::types::{Durability, Lsn, Offset};
 
 /// Bytes of one group at most (a single larger frame is a group by itself).
@@ -131,24 +132,30 @@ impl Committer {
         let end = wal.written();
         Arc::new(Self {
             config,
-            queue: Mutex::new(Queue {
-                frames: Vec::new(),
-                next: end,
-                lack: None,
-                closed: None,
-                finished: None,
-            }),
-            wake: Condvar::new(),
-            finished: Condvar::new(),
-            writer: Mutex::new(Writer {
-                wal,
-                keeper,
-                pending: VecDeque::new(),
-                cached: VecDeque::new(),
-                cached_bytes: 0,
-                group: 0,
-                failed: false,
-            }),
+            queue: Mutex::new(
+                Lock::WalQueue,
+                Queue {
+                    frames: Vec::new(),
+                    next: end,
+                    lack: None,
+                    closed: None,
+                    finished: None,
+                },
+            ),
+            wake: Condvar::default(),
+            finished: Condvar::default(),
+            writer: Mutex::new(
+                Lock::WalWriter,
+                Writer {
+                    wal,
+                    keeper,
+                    pending: VecDeque::new(),
+                    cached: VecDeque::new(),
+                    cached_bytes: 0,
+                    group: 0,
+                    failed: false,
+                },
+            ),
             written: AtomicU64::new(end.get()),
             durable: AtomicU64::new(end.get()),
             room: Notify::new(),
@@ -170,7 +177,7 @@ impl Committer {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("no holder of the queue panics")
+        self.queue.lock()
     }
 
     /// Puts a record into the WAL; its frame begins at the LSN that is returned. Appends are
@@ -232,7 +239,6 @@ impl Committer {
     pub fn wait_finished(&self) -> Result<(), String> {
         let unfinished = |queue: &mut Queue| queue.finished.is_none();
         let queue = self.finished.wait_while(self.queue(), unfinished);
-        let queue = queue.expect("no holder of the queue panics");
         queue.finished.clone().unwrap_or(Ok(()))
     }
 
@@ -243,11 +249,10 @@ impl Committer {
             let mut queue = self.queue();
             while !more && queue.frames.is_empty() && queue.closed.is_none() {
                 if queue.lack.is_none() {
-                    queue = self.wake.wait(queue).expect("no holder panics");
+                    queue = self.wake.wait(queue);
                     continue;
                 }
-                let waited = self.wake.wait_timeout(queue, FULL_POLL);
-                queue = waited.expect("no holder panics").0;
+                queue = self.wake.wait_timeout(queue, FULL_POLL);
                 break;
             }
             let stop = queue.closed.is_some() && queue.frames.is_empty();
@@ -285,7 +290,7 @@ impl Committer {
 
     /// Makes everything durable and says that it is done.
     pub fn finish(&self) {
-        let mut writer = self.writer.lock().expect("no driver panics");
+        let mut writer = self.writer.lock();
         let result = match writer.pending.len() {
             _ if writer.failed => Err("it has failed".to_owned()),
             0 => writer.wal.sync().map_err(|error| error.to_string()),
@@ -300,7 +305,7 @@ impl Committer {
 
     /// Writes one group. Whether there is more that could be written at once.
     pub fn commit_group(&self) -> bool {
-        let mut writer = self.writer.lock().expect("no driver panics");
+        let mut writer = self.writer.lock();
         if writer.failed {
             return false;
         }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ use super::wal_files::WalFiles;
 use crate::chaos::seeded_bug::BugSet;
 use crate::config::BrokerConfig;
 use crate::exec;
+use crate::locks::{Lock, Mutex, MutexGuard};
 use crate::storage::disk::Disk;
 use crate::storage::{Storage, read_small, rewrite};
 use crate::types::{BrokerEpoch, BrokerId, Durability, Lsn, Offset, TopicId, TopicPartition};
@@ -311,7 +312,7 @@ impl LogStore {
             clean_shutdown: replica.clean_shutdown,
             torn_tail: replica.wal.torn.clone(),
             bugs: config.bugs,
-            partitions: Mutex::new(Partitions::from(replica)),
+            partitions: Mutex::new(Lock::LogPartitions, Partitions::from(replica)),
             threaded,
             _lock: lock,
         };
@@ -489,9 +490,7 @@ impl StoreInner {
     }
 
     fn partitions(&self) -> MutexGuard<'_, Partitions> {
-        self.partitions
-            .lock()
-            .expect("no holder of the partitions panics")
+        self.partitions.lock()
     }
 
     /// Puts a record that is no append into the WAL.

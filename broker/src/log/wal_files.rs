@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::partition_state::Relocation;
 use super::snapshot::ReadError;
+use crate::locks::{Lock, Mutex};
 use crate::storage::{File, Storage};
 use crate::types::Lsn;
 
@@ -95,7 +96,7 @@ impl WalFiles {
             storage,
             dir: dir.to_owned(),
             forwards: ArcSwap::default(),
-            opened: Mutex::default(),
+            opened: Mutex::new(Lock::WalOpened, VecDeque::new()),
         }
     }
 
@@ -269,7 +270,7 @@ impl WalFiles {
             return Ok(handle);
         }
         let handle = Arc::new(Handle(self.storage.open(&file.path, false)?));
-        let mut opened = self.opened.lock().expect("no holder panics");
+        let mut opened = self.opened.lock();
         file.handle.store(Some(handle.clone()));
         opened.push_back(file.clone());
         if opened.len() > OPEN_MAX

@@ -22,7 +22,10 @@ use crate::meta::raft_machine::Machine;
 use crate::meta::raft_net::{OwnedTask, Peer, Peers};
 use crate::meta::raft_store::MetaStore;
 use crate::meta::raft_types::{Raft, broker_id, node_id, seed_thread};
+use crate::meta::rpc::{Answer, Request};
 use crate::meta::store_writer::{Drive, WriterThread};
+use crate::meta::told::{self, Told};
+use crate::meta::youth::{Age, Standing, Verdict};
 use crate::meta::{election, fencing, lifecycle, proposals, rpc_server};
 use crate::net;
 use crate::types::{BrokerEpoch, BrokerId};
@@ -121,7 +124,7 @@ fn check(config: &BrokerConfig) -> Result<(), MetaError> {
 struct Actor {
     core: Arc<Core>,
     stopping: Arc<AtomicBool>,
-    epoch: watch::Receiver<Option<BrokerEpoch>>,
+    epoch: Told<Option<BrokerEpoch>>,
     _tasks: Vec<OwnedTask>,
 }
 
@@ -135,6 +138,9 @@ impl Actor {
                 address: address.to_string(),
                 reason: error.to_string(),
             })?;
+        if store.past().is_new {
+            store.set_age(Age::young(options.incarnation)).await?;
+        }
         let log = lifecycle::claim(&config, options.recovered, options.log, &store).await?;
         // Each broker draws its own series, also when all are given one seed.
         let seed = config.seed.wrapping_add(node_id(config.id) << 32);
@@ -143,8 +149,8 @@ impl Actor {
         let core = join_quorum(&options, store, unfence).await?;
 
         let (proposals, inbox) = mpsc::channel(INBOX);
-        let (set_epoch, epoch) = watch::channel(None);
-        let (set_controller, controller) = watch::channel(None);
+        let (set_epoch, epoch) = told::channel(None);
+        let (set_controller, controller) = told::channel(None);
         let (set_metrics, metrics) = watch::channel(MetaMetrics::default());
         let (set_ended, ended) = watch::channel(None);
         let elections = Arc::new(AtomicU64::new(0));
@@ -192,7 +198,7 @@ impl Actor {
         let Ok(stop) = stop.await else {
             return;
         };
-        let epoch = *self.epoch.borrow();
+        let epoch = self.epoch.get();
         if let (true, Some(epoch)) = (stop.logs_closed, epoch) {
             let marker = self.core.store.set_clean_epoch(Some(epoch));
             match tokio::time::timeout(MARKER, marker).await {
@@ -218,7 +224,7 @@ async fn join_quorum(
     unfence: mpsc::Sender<(BrokerId, BrokerEpoch)>,
 ) -> Result<Arc<Core>, MetaError> {
     let config = options.config.clone();
-    let (images, image) = watch::channel(Arc::new(MetadataImage::default()));
+    let (images, image) = told::channel(Arc::new(MetadataImage::default()));
     let machine = Machine::new(store.clone(), images, config.bugs);
     let machine = machine.map_err(|error| MetaError::Store {
         path: config.data_dir.join(DIR).display().to_string(),
@@ -257,6 +263,16 @@ fn peers_of(config: &BrokerConfig) -> Peers {
 /// id does it at once, the others after a while, if it has not: so that usually one stands for the
 /// leadership and not three against each other.
 async fn bootstrap(core: Arc<Core>) {
+    if core.age().is_young()
+        && let Err(error) = grow_up(&core).await
+    {
+        tracing::error!(%error, "this voter cannot note its age, and stays out of the quorum");
+        return;
+    }
+    if core.age().founding.is_none() {
+        // The group exists, and will send what there is.
+        return;
+    }
     let lowest = core.config.voters.iter().map(|voter| voter.id).min();
     if lowest != Some(core.config.id) {
         let mut metrics = core.metrics.clone();
@@ -271,12 +287,59 @@ async fn bootstrap(core: Arc<Core>) {
     }
 }
 
+/// Asks the others until it is known what a voter with this disk may have promised.
+async fn grow_up(core: &Core) -> Result<(), MetaError> {
+    let store = core.age().store;
+    let period = core.config.raft_heartbeat_interval;
+    for round in 0_u32.. {
+        let ask = |peer: &Arc<Peer>| {
+            let (peer, said) = (peer.clone(), core.standing(peer.id, store));
+            let patience = core.lease() / 2;
+            async move { peer.call(Request::Standing(said), patience).await }
+        };
+        let answers = futures_util::future::join_all(core.peers.iter().map(ask)).await;
+        let verdict = {
+            let mut youth = core.youth.lock();
+            let said = |answer: &Standing| youth.hear(answer);
+            let standing = |answer| match answer {
+                Ok(Answer::Standing(standing)) => Some(standing),
+                _ => None,
+            };
+            let standings: Vec<Standing> = answers.into_iter().filter_map(standing).collect();
+            standings.iter().for_each(said);
+            youth.judge(store)
+        };
+        let loud = round % 50 == 10;
+        match verdict {
+            Verdict::Grown(age) => {
+                let (floor, founding) = (age.floor, age.founding.is_some());
+                tracing::info!(?floor, founding, "this voter's store has grown up");
+                core.store.set_age(age).await?;
+                return Ok(());
+            }
+            Verdict::Wait(missing) if loud => tracing::warn!(
+                ?missing,
+                "the metadata store of this voter is new: it does not vote until every other \
+                 voter has said what it knows"
+            ),
+            Verdict::TooManyNew(young) if loud => tracing::error!(
+                ?young,
+                "the metadata store of this voter is new, and so are others', but not all: what \
+                 they held is lost; bring back one of the old disks"
+            ),
+            Verdict::Wait(_) | Verdict::TooManyNew(_) => {}
+        }
+        tokio::time::sleep(period).await;
+    }
+    Ok(())
+}
+
 /// What this broker is in the cluster.
 struct Member {
     core: Arc<Core>,
     incarnation: uuid::Uuid,
     log: (LogClaim, uuid::Uuid),
-    epoch: watch::Sender<Option<BrokerEpoch>>,
+    epoch: told::Teller<Option<BrokerEpoch>>,
 }
 
 /// Tells the rest of the broker what becomes of the actor.
@@ -286,7 +349,7 @@ struct Teller {
     stopping: Arc<AtomicBool>,
     elections: Arc<AtomicU64>,
     metrics: watch::Sender<MetaMetrics>,
-    controller: watch::Sender<Option<BrokerId>>,
+    controller: told::Teller<Option<BrokerId>>,
     ended: watch::Sender<Option<MetaError>>,
 }
 
@@ -316,6 +379,7 @@ impl Teller {
     /// Keeps the figures and the controller up to date, until Raft stops.
     async fn tell(&self) -> MetaError {
         let mut raft = self.core.metrics.clone();
+        let mut told_leader = None;
         loop {
             let (figures, state) = {
                 let now = raft.borrow_and_update();
@@ -334,11 +398,10 @@ impl Teller {
                 (figures, now.running_state.clone())
             };
             let leader = figures.leader;
-            self.controller.send_if_modified(|known| {
-                let changed = *known != leader;
-                *known = leader;
-                changed
-            });
+            if told_leader != Some(leader) {
+                told_leader = Some(leader);
+                self.controller.send_replace(leader);
+            }
             self.metrics.send_replace(figures);
             if let Err(fatal) = state {
                 return MetaError::Raft(fatal.to_string());

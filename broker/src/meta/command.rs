@@ -68,6 +68,14 @@ pub enum Command {
     },
     /// A leader proposes a new ISR (KIP-497).
     AlterPartition(AlterPartition),
+    /// An operator orders that `leader` leads a partition that has no leader, whatever its log
+    /// lacks.
+    ElectUnclean {
+        /// Which.
+        partition: TopicPartition,
+        /// One of its replicas.
+        leader: BrokerId,
+    },
     /// A block of producer ids for one broker (KIP-730).
     AllocateProducerIds {
         /// Who asks.

@@ -10,7 +10,8 @@
 //!   one who led last (I16: after unclean restarts in replicated durability), unless its log is
 //!   known to be gone while there are other replicas.
 //!
-//! Shape: Kafka's `PartitionChangeBuilder`. Unclean elections and reassignment are absent.
+//! Unclean is only what an operator orders ([`elect_unclean`]). Shape: Kafka's
+//! `PartitionChangeBuilder`. Reassignment is absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,6 +148,42 @@ pub fn alter(
         format!("{:?} joins {old:?}", proposal.new_isr)
     });
     Ok(change(old, isr, None, rules))
+}
+
+/// An operator has looked at what the replicas hold, and orders that `leader` leads. Only where
+/// nobody does: an order that was carried out, or is late, changes nothing.
+///
+/// # Errors
+/// [`Rejected::InvalidRequest`].
+pub fn elect_unclean(
+    old: &PartitionImage,
+    leader: BrokerId,
+    active: bool,
+) -> Result<PartitionImage, Rejected> {
+    let refuse = |reason: String| Err(Rejected::InvalidRequest(reason));
+    if let Some(current) = old.leader {
+        return refuse(format!(
+            "broker {current} leads it: there is nothing to elect"
+        ));
+    }
+    if !old.replicas.contains(&leader) {
+        return refuse(format!(
+            "broker {leader} is none of its replicas {:?}",
+            old.replicas
+        ));
+    }
+    if !active {
+        return refuse(format!("broker {leader} is fenced or stopping"));
+    }
+    Ok(PartitionImage {
+        replicas: old.replicas.clone(),
+        isr: vec![leader],
+        elr: Vec::new(),
+        last_known_leader: Some(leader),
+        leader: Some(leader),
+        leader_epoch: LeaderEpoch(old.leader_epoch.0 + 1),
+        partition_epoch: next_partition_epoch(old),
+    })
 }
 
 /// The same partition under a new partition epoch: every proposal that names the old one will be

@@ -44,7 +44,8 @@ pub async fn run(core: Arc<Core>, mut rng: ChaCha8Rng, started: Arc<AtomicU64>) 
             continue;
         }
         since = now;
-        if core.leads() || !is_voter(&core) {
+        let may_stand = core.age().may_elect(core.store.last_log_id());
+        if core.leads() || !is_voter(&core) || !may_stand {
             patience = if alone {
                 heartbeat
             } else {

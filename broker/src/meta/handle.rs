@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::meta::command::{Applied, Command, Rejected};
 use crate::meta::image::MetadataImage;
+use crate::meta::told::Told;
 use crate::types::{BrokerEpoch, BrokerId};
 
 /// Why a proposal has no decision.
@@ -34,11 +35,11 @@ pub struct Proposal {
 #[derive(Clone)]
 pub struct MetadataHandle {
     proposals: mpsc::Sender<Proposal>,
-    image: watch::Receiver<Arc<MetadataImage>>,
+    image: Told<Arc<MetadataImage>>,
     /// This broker's current registration; `None` until it is registered.
-    broker_epoch: watch::Receiver<Option<BrokerEpoch>>,
+    broker_epoch: Told<Option<BrokerEpoch>>,
     /// The active controller (the Raft leader), as far as this broker knows.
-    controller: watch::Receiver<Option<BrokerId>>,
+    controller: Told<Option<BrokerId>>,
 }
 
 impl MetadataHandle {
@@ -46,9 +47,9 @@ impl MetadataHandle {
     #[must_use]
     pub fn new(
         proposals: mpsc::Sender<Proposal>,
-        image: watch::Receiver<Arc<MetadataImage>>,
-        broker_epoch: watch::Receiver<Option<BrokerEpoch>>,
-        controller: watch::Receiver<Option<BrokerId>>,
+        image: Told<Arc<MetadataImage>>,
+        broker_epoch: Told<Option<BrokerEpoch>>,
+        controller: Told<Option<BrokerId>>,
     ) -> Self {
         Self {
             proposals,
@@ -58,34 +59,34 @@ impl MetadataHandle {
         }
     }
 
-    /// The newest applied image.
+    /// The newest applied image: no lock.
     #[must_use]
     pub fn image(&self) -> Arc<MetadataImage> {
-        self.image.borrow().clone()
+        self.image.get()
     }
 
     /// To wait for newer images.
     #[must_use]
     pub fn watch_image(&self) -> watch::Receiver<Arc<MetadataImage>> {
-        self.image.clone()
+        self.image.watch()
     }
 
     /// This broker's registration, once there is one.
     #[must_use]
     pub fn broker_epoch(&self) -> Option<BrokerEpoch> {
-        *self.broker_epoch.borrow()
+        self.broker_epoch.get()
     }
 
     /// To wait for the registration.
     #[must_use]
     pub fn watch_broker_epoch(&self) -> watch::Receiver<Option<BrokerEpoch>> {
-        self.broker_epoch.clone()
+        self.broker_epoch.watch()
     }
 
     /// The active controller as far as this broker knows.
     #[must_use]
     pub fn controller(&self) -> Option<BrokerId> {
-        *self.controller.borrow()
+        self.controller.get()
     }
 
     /// Puts `command` into the log, wherever the Raft leader is, and waits until it is applied

@@ -15,7 +15,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::BrokerConfig;
@@ -25,6 +24,7 @@ use crate::meta::node::MetaError;
 use crate::meta::raft::Core;
 use crate::meta::raft_store::MetaStore;
 use crate::meta::rpc::{Answer, Heartbeat, HeartbeatAnswer, Request};
+use crate::meta::told::Teller;
 use crate::types::{BrokerEpoch, Durability};
 
 /// What this broker can say of its log, and the marker's end: it is removed before the broker
@@ -70,7 +70,7 @@ pub async fn run(
     core: Arc<Core>,
     incarnation: Uuid,
     (log, log_id): (LogClaim, Uuid),
-    epoch: watch::Sender<Option<BrokerEpoch>>,
+    epoch: Teller<Option<BrokerEpoch>>,
 ) -> MetaError {
     // What was earned since then may have been earned by the other process, with another log.
     for log in [log, LogClaim::Unclean] {
@@ -105,7 +105,8 @@ fn tell_of_orphans(core: &Core) {
                 tracing::error!(
                     broker = %id, topic = %topic.name, partition = number,
                     "no leader, for good: the logs of all in-sync replicas are gone, and another \
-                     replica may hold committed records that they had; it is left as it is"
+                     replica may hold committed records that they had; it is left as it is until \
+                     somebody orders `broker elect-unclean`"
                 );
             }
         }
@@ -135,7 +136,7 @@ async fn register(core: &Core, incarnation: Uuid, log: LogClaim) -> BrokerEpoch 
 /// Ends when another process has registered under this broker's id.
 async fn superseded(core: &Core, incarnation: Uuid) {
     let id = core.config.id;
-    let mut images = core.images.clone();
+    let mut images = core.images.watch();
     let another = images.wait_for(|image| {
         let broker = image.brokers.get(&id);
         broker.is_some_and(|broker| broker.incarnation != incarnation)

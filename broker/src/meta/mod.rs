@@ -33,5 +33,7 @@ mod rpc_server;
 mod sessions;
 pub mod state;
 mod store_writer;
+pub mod told;
+pub mod youth;
 
 pub use node::{MetaError, MetaMetrics, MetaNode, MetaOptions, start, start_here, start_with};

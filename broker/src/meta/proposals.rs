@@ -117,7 +117,7 @@ impl Core {
     }
 
     async fn applied(&self, index: u64, deadline: Instant) -> Result<(), ProposeError> {
-        let mut images = self.images.clone();
+        let mut images = self.images.watch();
         let reached = images.wait_for(|image| image.index >= index);
         match tokio::time::timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(()),

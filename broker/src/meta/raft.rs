@@ -2,15 +2,17 @@
 //!
 //! This file and its neighbours `raft_*` are the only ones that know openraft.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, InitializeError, RaftError};
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::{RaftMetrics, ServerState, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use crate::config::BrokerConfig;
+use crate::locks::{Lock, Mutex, MutexGuard};
 use crate::meta::command::Command;
 use crate::meta::image::MetadataImage;
 use crate::meta::node::MetaError;
@@ -22,6 +24,8 @@ use crate::meta::rpc::{
     SNAPSHOT_CHUNK_BYTES,
 };
 use crate::meta::sessions::Sessions;
+use crate::meta::told::Told;
+use crate::meta::youth::{Age, Standing, Youth};
 use crate::types::{BrokerEpoch, BrokerId};
 
 /// openraft's settings for ours. Elections are not left to openraft: `election` decides when to
@@ -74,12 +78,14 @@ pub struct Core {
     /// The other voters.
     pub peers: Peers,
     /// What is applied here.
-    pub images: watch::Receiver<Arc<MetadataImage>>,
+    pub images: Told<Arc<MetadataImage>>,
     /// Brokers that are to be unfenced; for the controller's task.
     pub unfence: mpsc::Sender<(BrokerId, BrokerEpoch)>,
     sessions: Mutex<Sessions>,
     /// When this broker last heard a leader, or voted for one.
     contact: Mutex<Option<Duration>>,
+    /// What was heard of the others while this store is new.
+    pub youth: Mutex<Youth>,
     started: tokio::time::Instant,
 }
 
@@ -91,15 +97,20 @@ impl Core {
         raft: Raft,
         store: MetaStore,
         peers: Peers,
-        images: watch::Receiver<Arc<MetadataImage>>,
+        images: Told<Arc<MetadataImage>>,
         unfence: mpsc::Sender<(BrokerId, BrokerEpoch)>,
     ) -> Self {
         Self {
             metrics: raft.metrics(),
             sessions: Mutex::new(
+                Lock::RaftSessions,
                 Sessions::new(config.broker_session_timeout).with_bugs(config.bugs),
             ),
-            contact: Mutex::new(None),
+            contact: Mutex::new(Lock::RaftContact, None),
+            youth: Mutex::new(
+                Lock::RaftYouth,
+                Youth::new(peers.iter().map(|peer| peer.id)),
+            ),
             started: tokio::time::Instant::now(),
             config,
             raft,
@@ -119,14 +130,12 @@ impl Core {
     /// The newest applied image.
     #[must_use]
     pub fn image(&self) -> Arc<MetadataImage> {
-        self.images.borrow().clone()
+        self.images.get()
     }
 
     /// The sessions that this broker keeps while it is the active controller.
     pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions
-            .lock()
-            .expect("nothing panics under this lock")
+        self.sessions.lock()
     }
 
     /// The Raft leader, as far as this broker knows.
@@ -166,17 +175,20 @@ impl Core {
     /// When this broker last heard a leader, or voted for one.
     #[must_use]
     pub fn last_contact(&self) -> Option<Duration> {
-        *self.contact.lock().expect("nothing panics under this lock")
+        *self.contact.lock()
     }
 
     fn note_contact(&self) {
-        let mut contact = self.contact.lock().expect("nothing panics under this lock");
+        let mut contact = self.contact.lock();
         *contact = Some(self.now());
     }
 
     /// Answers another voter.
     pub async fn answer(&self, request: Request) -> Answer {
         match request {
+            Request::Append(append) if !self.age().may_follow(append.vote.leader_id().term) => {
+                Answer::Young
+            }
             Request::Append(append) => {
                 let result = self.raft.append_entries(append).await;
                 if matches!(&result, Ok(answer) if !answer_denies(answer)) {
@@ -184,12 +196,20 @@ impl Core {
                 }
                 Answer::Append(result)
             }
+            Request::Vote(vote) if !self.may_vote(&vote) => Answer::Vote(Ok(VoteResponse {
+                vote: self.store.vote(),
+                vote_granted: false,
+                last_log_id: self.store.last_log_id(),
+            })),
             Request::Vote(vote) => {
                 let result = self.raft.vote(vote).await;
                 if matches!(&result, Ok(answer) if answer.vote_granted) {
                     self.note_contact();
                 }
                 Answer::Vote(result)
+            }
+            Request::Snapshot(chunk) if !self.age().may_follow(chunk.vote.leader_id().term) => {
+                Answer::Young
             }
             Request::Snapshot(chunk) => {
                 let result = self.raft.install_snapshot(chunk).await;
@@ -201,6 +221,10 @@ impl Core {
             Request::PreVote { last_log_id } => Answer::PreVote {
                 granted: self.would_vote_for(last_log_id),
             },
+            Request::Standing(asker) => {
+                self.youth.lock().hear(&asker);
+                Answer::Standing(self.standing(asker.id, asker.store))
+            }
             Request::Propose(command) => Answer::Propose(self.propose_here(command).await),
             Request::Heartbeat(heartbeat) => Answer::Heartbeat(self.heartbeat(heartbeat)),
         }
@@ -212,7 +236,34 @@ impl Core {
         let hears = |at: Duration| now.saturating_sub(at) < self.lease();
         let led = self.last_contact().is_some_and(hears);
         let leads = self.leads() && self.in_touch();
-        !led && !leads && last_log_id >= self.store.last_log_id()
+        !led && !leads
+            && last_log_id >= self.store.last_log_id()
+            && self.age().may_elect(last_log_id)
+    }
+
+    /// How old this voter's store is: a new one takes no part yet.
+    #[must_use]
+    pub fn age(&self) -> Age {
+        self.store.age()
+    }
+
+    fn may_vote(&self, request: &VoteRequest<u64>) -> bool {
+        let term = request.vote.leader_id().term;
+        self.age().may_vote(term, request.last_log_id)
+    }
+
+    /// What this voter says of itself to `asker`.
+    #[must_use]
+    pub fn standing(&self, asker: BrokerId, store: Uuid) -> Standing {
+        let age = self.age();
+        Standing {
+            id: self.config.id,
+            store: age.store,
+            young: age.is_young(),
+            term: self.store.term(),
+            last: self.store.last_log_id(),
+            knew_you: age.knew(asker, store),
+        }
     }
 
     /// Puts `command` into the log, if this broker is the Raft leader.

@@ -11,7 +11,6 @@ use openraft::storage::RaftStateMachine;
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, StorageIOError,
 };
-use tokio::sync::watch;
 
 use crate::chaos::seeded_bug::BugSet;
 use crate::meta::codec::CodecError;
@@ -21,6 +20,7 @@ use crate::meta::raft_types::{
     Entry, LogId, MetaRaft, Response, SnapshotMeta, StorageError, StoredMembership,
 };
 use crate::meta::state::MetadataState;
+use crate::meta::told::Teller;
 
 /// The state, what was applied last, and who hears of it.
 pub struct Machine {
@@ -28,7 +28,7 @@ pub struct Machine {
     applied: Option<LogId>,
     membership: StoredMembership,
     store: MetaStore,
-    images: watch::Sender<Arc<MetadataImage>>,
+    images: Teller<Arc<MetadataImage>>,
     bugs: BugSet,
 }
 
@@ -39,7 +39,7 @@ impl Machine {
     /// When that snapshot cannot be read.
     pub fn new(
         store: MetaStore,
-        images: watch::Sender<Arc<MetadataImage>>,
+        images: Teller<Arc<MetadataImage>>,
         bugs: BugSet,
     ) -> Result<Self, CodecError> {
         let mut machine = Self {

@@ -6,8 +6,8 @@
 //! new connection works at once, an old one only when TCP tries again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::exec;
+use crate::locks::{AsyncMutex, Lock, Mutex, MutexGuard};
 use crate::meta::image::Endpoint;
 use crate::meta::raft_types::{MetaRaft, broker_id, node_id};
 use crate::meta::rpc::{self, Answer, Hello, MAX_FRAME_BYTES, Request};
@@ -99,13 +100,11 @@ struct LinkState {
 
 impl LinkState {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().expect("nothing panics under this lock")
+        self.waiting.lock()
     }
 
     fn last_heard(&self) -> MutexGuard<'_, Instant> {
-        self.last_heard
-            .lock()
-            .expect("nothing panics under this lock")
+        self.last_heard.lock()
     }
 
     /// Ends every wait; the connection is of no more use.
@@ -127,8 +126,8 @@ impl Link {
         let (reader, writer) = stream.into_split();
         let (frames, queue) = mpsc::channel(QUEUE);
         let state = Arc::new(LinkState {
-            waiting: Mutex::new(Some(BTreeMap::new())),
-            last_heard: Mutex::new(tokio::time::Instant::now()),
+            waiting: Mutex::new(Lock::PeerCalls, Some(BTreeMap::new())),
+            last_heard: Mutex::new(Lock::PeerHeard, tokio::time::Instant::now()),
             next_call: AtomicU64::new(1),
         });
         let reading = read_answers(peer, reader, state.clone());
@@ -215,7 +214,7 @@ pub struct Peer {
     /// A connection on which nothing has come for this long while an answer was due is closed.
     silence: Duration,
     /// Held while connecting, so that callers share the attempt.
-    link: tokio::sync::Mutex<Option<Arc<Link>>>,
+    link: AsyncMutex<Option<Arc<Link>>>,
     /// When it last answered an append as a follower of ours.
     followed: Mutex<Option<Instant>>,
 }
@@ -240,8 +239,8 @@ impl Peer {
             endpoint,
             hello,
             silence,
-            link: tokio::sync::Mutex::new(None),
-            followed: Mutex::new(None),
+            link: AsyncMutex::new(Lock::PeerConnection, None),
+            followed: Mutex::new(Lock::PeerFollowed, None),
         }
     }
 
@@ -302,18 +301,11 @@ impl Peer {
     /// When it last answered one of our appends.
     #[must_use]
     pub fn last_followed(&self) -> Option<Instant> {
-        *self
-            .followed
-            .lock()
-            .expect("nothing panics under this lock")
+        *self.followed.lock()
     }
 
     fn followed(&self) {
-        let mut followed = self
-            .followed
-            .lock()
-            .expect("nothing panics under this lock");
-        *followed = Some(tokio::time::Instant::now());
+        *self.followed.lock() = Some(tokio::time::Instant::now());
     }
 }
 

@@ -8,18 +8,20 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::RangeBounds;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogId, RaftLogReader, StorageIOError};
 use uuid::Uuid;
 
+use crate::locks::{Lock, Mutex, MutexGuard};
 use crate::meta::codec::{CodecError, Format};
 use crate::meta::raft_types::{Entry, LogId, MetaRaft, SnapshotMeta, StorageError, Vote};
 use crate::meta::store_writer::{
-    self, CLEAN_EPOCH, COMMITTED, Change, Contents, Drive, PURGED, REGISTERED, SNAPSHOT,
+    self, AGE, CLEAN_EPOCH, COMMITTED, Change, Contents, Drive, PURGED, REGISTERED, SNAPSHOT,
     SNAPSHOT_META, StoreError, StoreWriter, VOTE, WriterThread,
 };
+use crate::meta::youth::Age;
 use crate::storage::Storage;
 use crate::types::BrokerEpoch;
 
@@ -31,6 +33,7 @@ const ENTRY: Format = format("metadata log entry");
 const VOTE_FORMAT: Format = format("vote");
 const LOG_ID: Format = format("log id");
 const META: Format = format("snapshot description");
+const AGE_FORMAT: Format = format("age");
 const EPOCH: Format = format("clean-shutdown marker");
 
 /// A snapshot as it is on disk.
@@ -49,6 +52,8 @@ struct Memory {
     purged: Option<LogId>,
     log: BTreeMap<u64, Entry>,
     snapshot: Option<StoredSnapshot>,
+    /// `None` in a store from before there were ages, and in one that was just made.
+    age: Option<Age>,
 }
 
 impl Memory {
@@ -68,6 +73,8 @@ pub struct Past {
     pub registered: bool,
     /// The log with which it was registered last, if that is known.
     pub log_id: Option<Uuid>,
+    /// The store was empty: its age has to be noted before anything else.
+    pub is_new: bool,
 }
 
 /// Cheap to clone; all clones are one store.
@@ -94,7 +101,7 @@ impl MetaStore {
             reason: error.to_string(),
         })?;
         let store = Self {
-            memory: Arc::new(Mutex::new(memory)),
+            memory: Arc::new(Mutex::new(Lock::RaftMemory, memory)),
             writer,
             past,
         };
@@ -102,7 +109,7 @@ impl MetaStore {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().expect("nothing panics under this lock")
+        self.memory.lock()
     }
 
     /// The last entry, or what was dropped last if there is none.
@@ -141,6 +148,35 @@ impl MetaStore {
         written.await
     }
 
+    /// The term of its last vote.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.vote().leader_id().term
+    }
+
+    /// Its last vote.
+    #[must_use]
+    pub fn vote(&self) -> Vote {
+        self.memory().vote.unwrap_or_default()
+    }
+
+    /// How old it is.
+    #[must_use]
+    pub fn age(&self) -> Age {
+        self.memory().age.clone().unwrap_or_else(Age::of_old)
+    }
+
+    /// Notes how old it is; on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_age(&self, age: Age) -> Result<(), StoreError> {
+        let changes = vec![Change::Set(AGE, Some(AGE_FORMAT.encode(&age)))];
+        self.writer.write_and_wait(changes).await?;
+        self.memory().age = Some(age);
+        Ok(())
+    }
+
     /// What earlier lives left.
     #[must_use]
     pub fn past(&self) -> Past {
@@ -175,6 +211,7 @@ fn load(contents: &Contents) -> Result<(Memory, Past), CodecError> {
         purged: value(PURGED).map(|v| LOG_ID.decode(v)).transpose()?,
         log: BTreeMap::new(),
         snapshot: None,
+        age: value(AGE).map(|v| AGE_FORMAT.decode(v)).transpose()?,
     };
     for (index, entry) in &contents.log {
         memory.log.insert(*index, ENTRY.decode(entry)?);
@@ -185,7 +222,12 @@ fn load(contents: &Contents) -> Result<(Memory, Past), CodecError> {
             data: data.into(),
         });
     }
+    let is_new = memory.age.is_none()
+        && memory.vote.is_none()
+        && memory.last_log_id().is_none()
+        && memory.snapshot.is_none();
     let past = Past {
+        is_new,
         clean_epoch: value(CLEAN_EPOCH).map(|v| EPOCH.decode(v)).transpose()?,
         registered: value(REGISTERED).is_some(),
         log_id: value(REGISTERED).and_then(|id| Uuid::from_slice(id).ok()),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::command::{Applied, Command, Rejected};
 use crate::meta::raft_types::{LogId, MetaRaft};
+use crate::meta::youth::Standing;
 use crate::types::{BrokerEpoch, BrokerId};
 use crate::wire::frame;
 
@@ -56,6 +57,8 @@ pub enum Request {
         /// Where the asking broker's log ends.
         last_log_id: Option<LogId>,
     },
+    /// How old is your store, and what does it hold? With what the asker can say of its own.
+    Standing(Standing),
     /// Put this into the log; for the Raft leader.
     Propose(Command),
     /// I am alive; for the active controller.
@@ -87,6 +90,10 @@ pub enum Answer {
         /// It would.
         granted: bool,
     },
+    /// What it can say of its own store.
+    Standing(Standing),
+    /// Its store is new: it takes no part in Raft yet, or not in so old a term.
+    Young,
     /// What came of a proposal.
     Propose(ProposeAnswer),
     /// What the controller thinks of the broker.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
+use crate::locks::{Lock, Mutex};
 use crate::meta::raft::Core;
 use crate::meta::raft_net::OwnedTask;
 use crate::meta::rpc::{self, Answer, Hello, MAX_FRAME_BYTES, ProposeAnswer, Request};
@@ -72,13 +73,18 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener) {
 }
 
 /// The newest connection of each peer, by the order in which they were accepted.
-#[derive(Default)]
 struct Newest(Mutex<BTreeMap<BrokerId, u64>>);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(Mutex::new(Lock::ControllerConnections, BTreeMap::new()))
+    }
+}
 
 impl Newest {
     /// Whether connection `serial` is the newest of `peer`, which it becomes if it is.
     fn is(&self, peer: BrokerId, serial: u64) -> bool {
-        let mut newest = self.0.lock().expect("nothing panics under this lock");
+        let mut newest = self.0.lock();
         let known = newest.entry(peer).or_insert(serial);
         *known = serial.max(*known);
         *known == serial

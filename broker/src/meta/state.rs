@@ -8,6 +8,7 @@
 //! * `CreateTopic`: the same topic id is the same topic;
 //! * `AlterPartition`: compare-and-swap on the partition epoch, which also grows when a proposal
 //!   is refused in a way that lets the leader take it back;
+//! * `ElectUnclean`: only where nobody leads;
 //! * `AllocateProducerIds`: a copy burns a block.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::meta::image::{
     BrokerImage, MIN_INSYNC_REPLICAS, MetadataImage, PartitionImage, TopicImage,
 };
 use crate::meta::placement;
-use crate::types::{BrokerEpoch, BrokerId, ProducerId, TopicId};
+use crate::types::{BrokerEpoch, BrokerId, ProducerId, TopicId, TopicPartition};
 
 /// Most partitions of one topic.
 pub const MAX_PARTITIONS: i32 = 10_000;
@@ -133,6 +134,7 @@ impl MetadataState {
                 configs,
             } => self.create_topic(name, id, partitions, replication_factor, configs),
             Command::AlterPartition(proposal) => self.alter_partition(&proposal),
+            Command::ElectUnclean { partition, leader } => self.elect_unclean(partition, leader),
             Command::AllocateProducerIds { id, epoch, count } => {
                 self.registered(id, epoch)?;
                 self.allocate_producer_ids(count)
@@ -309,14 +311,30 @@ impl MetadataState {
             Err(Rejected::IneligibleReplica(_)) => controller::supersede(old),
             Err(refusal) => return Err(refusal.clone()),
         };
-        let image = Arc::make_mut(&mut self.image);
-        let topic = image.topics.get_mut(&at.topic).expect("found above");
-        let number = usize::try_from(at.partition).expect("found above");
-        Arc::make_mut(topic).partitions[number] = Arc::new(new);
+        self.put(at, new);
         decision.map(|new| Applied::PartitionAltered {
             partition_epoch: new.partition_epoch,
             isr: new.isr,
         })
+    }
+
+    fn elect_unclean(&mut self, at: TopicPartition, leader: BrokerId) -> Result<Applied, Rejected> {
+        let old = self.image.partition(at).ok_or(Rejected::UnknownPartition)?;
+        let active = self.image.is_active(leader);
+        let new = controller::elect_unclean(old, leader, active)?;
+        let applied = Applied::PartitionAltered {
+            partition_epoch: new.partition_epoch,
+            isr: new.isr.clone(),
+        };
+        self.put(at, new);
+        Ok(applied)
+    }
+
+    fn put(&mut self, at: TopicPartition, new: PartitionImage) {
+        let image = Arc::make_mut(&mut self.image);
+        let topic = image.topics.get_mut(&at.topic).expect("it was found");
+        let number = usize::try_from(at.partition).expect("it was found");
+        Arc::make_mut(topic).partitions[number] = Arc::new(new);
     }
 
     fn allocate_producer_ids(&mut self, count: i32) -> Result<Applied, Rejected> {

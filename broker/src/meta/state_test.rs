@@ -669,5 +669,43 @@ fn the_log_is_applied_in_order() {
     world.register(2, LogClaim::Recovered);
 }
 
+/// The logs of all in-sync replicas are gone: nobody leads until an operator says who, and then
+/// nobody else is elected.
+#[test]
+fn an_unclean_election_is_an_operators_and_only_where_nobody_leads() {
+    let mut world = World::new(3);
+    world.topic(3, 2);
+    let partition = world.proposal(&[]).partition;
+    let order = |leader| Command::ElectUnclean {
+        partition,
+        leader: BrokerId(leader),
+    };
+    let refused = |decision| matches!(decision, Err(Rejected::InvalidRequest(_)));
+    assert!(refused(world.apply(order(2))), "somebody leads");
+    world.fence(3);
+    world.alter(&[1]).expect("2 lags");
+    world.register(2, LogClaim::Lost);
+    world.start(1, LogClaim::Lost);
+    world.unfence(3);
+    assert_eq!(world.partition().leader, None);
+    assert!(refused(world.apply(order(2))), "it is fenced");
+    assert!(refused(world.apply(order(9))), "it is a stranger");
+    let before = world.partition();
+    world.ok(order(3));
+    let after = world.partition();
+    assert_eq!(
+        (after.leader, &after.isr),
+        (Some(BrokerId(3)), &vec![BrokerId(3)])
+    );
+    assert_eq!(after.leader_epoch.0, before.leader_epoch.0 + 1);
+    assert_eq!(after.partition_epoch.0, before.partition_epoch.0 + 1);
+    assert!(
+        refused(world.apply(order(1))),
+        "a late copy changes nothing"
+    );
+    assert_eq!(world.partition(), after);
+    world.alter(&[3, 1]).expect("1 has caught up");
+}
+
 #[path = "state_seeded_test.rs"]
 mod seeded;

@@ -12,11 +12,12 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::exec;
+use crate::locks::{Lock, Mutex};
 use crate::storage::Storage;
 use crate::storage::redb_backend::RedbFile;
 use crate::storage::room::Room;
@@ -44,6 +45,9 @@ pub const SNAPSHOT: &str = "snapshot";
 pub const CLEAN_EPOCH: &str = "clean-epoch";
 /// There once the broker was registered: the id of the log with which it was, last.
 pub const REGISTERED: &str = "registered";
+
+/// How old the store is, see `youth`.
+pub const AGE: &str = "age";
 
 /// The store cannot be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -180,7 +184,7 @@ pub fn open(
         riding: Vec::new(),
     };
     let (door, thread) = match drive {
-        Drive::Inline => (Door::Inline(Mutex::new(writer)), None),
+        Drive::Inline => (Door::Inline(Mutex::new(Lock::MetaWriter, writer)), None),
         Drive::Thread => {
             let (jobs, queue) = mpsc::channel();
             let thread = exec::spawn_thread("meta-store", move || run(writer, &queue))
@@ -340,7 +344,7 @@ impl StoreWriter {
                 }
             }
             Door::Inline(writer) => {
-                let mut writer = writer.lock().expect("the writer does not panic");
+                let mut writer = writer.lock();
                 writer.work(vec![job]);
             }
         }

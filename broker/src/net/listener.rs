@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::exec;
+use crate::locks::{Lock, Mutex};
 use crate::net::connection::{self, End, Limits, Service};
 use crate::net::{self, ListenerKind, TcpListener, TcpStream, tune};
 
@@ -147,17 +148,24 @@ fn report<S: Service>(shared: &Shared<S>, peer: SocketAddr, end: &End) {
 }
 
 /// Lets a few complaints a period into the log, so that a peer cannot fill the disk with them.
-#[derive(Default)]
 struct ComplaintGate {
     /// The period's beginning, what was let through in it, and what was not since the last line.
     /// A lock: held for three assignments, by connections that just ended.
     state: Mutex<Option<(Instant, u32, u64)>>,
 }
 
+impl Default for ComplaintGate {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(Lock::ListenerComplaints, None),
+        }
+    }
+}
+
 impl ComplaintGate {
     /// Whether to log; then with the number of lines that were suppressed before.
     fn pass(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (begin, passed, suppressed) = state.get_or_insert((now, 0, 0));
         if now.duration_since(*begin) >= COMPLAINT_PERIOD {
             (*begin, *passed) = (now, 0);

@@ -5,8 +5,7 @@
 //! brokers, or two lives of one broker, never hand out the same id. What is left of a block when
 //! a broker stops is never used: ids are 63 bits wide and need not be dense.
 
-use tokio::sync::Mutex;
-
+use crate::locks::{AsyncMutex, Lock};
 use crate::meta::command::{Applied, Command};
 use crate::meta::handle::{MetadataHandle, ProposeError};
 use crate::types::{BrokerId, ProducerId};
@@ -20,7 +19,7 @@ pub struct ProducerIds {
     meta: MetadataHandle,
     /// What is left of the block, as `next .. end`. Held over the reservation of a new block, so
     /// that callers who find it empty together wait for one reservation instead of making many.
-    block: Mutex<std::ops::Range<i64>>,
+    block: AsyncMutex<std::ops::Range<i64>>,
 }
 
 impl ProducerIds {
@@ -30,7 +29,7 @@ impl ProducerIds {
         Self {
             broker,
             meta,
-            block: Mutex::new(0..0),
+            block: AsyncMutex::new(Lock::ProducerIds, 0..0),
         }
     }
 
@@ -73,7 +72,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::meta::handle::Proposal;
@@ -83,9 +82,9 @@ mod tests {
     /// A controller that grants blocks and counts them.
     fn controller(epoch: Option<BrokerEpoch>) -> (MetadataHandle, tokio::task::JoinHandle<i64>) {
         let (proposals, mut inbox) = mpsc::channel::<Proposal>(16);
-        let (_image, image) = watch::channel(Arc::new(MetadataImage::default()));
-        let (_epoch, epoch) = watch::channel(epoch);
-        let (_controller, controller) = watch::channel(None);
+        let (_image, image) = crate::meta::told::channel(Arc::new(MetadataImage::default()));
+        let (_epoch, epoch) = crate::meta::told::channel(epoch);
+        let (_controller, controller) = crate::meta::told::channel(None);
         let task = tokio::spawn(async move {
             let mut next = 0;
             while let Some(proposal) = inbox.recv().await {

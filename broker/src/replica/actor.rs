@@ -21,15 +21,17 @@ use crate::log::{AppendError, PartitionLog, ProducedBatch};
 use crate::meta::command::{AlterPartition, Applied, Command, Rejected};
 use crate::meta::handle::{MetadataHandle, ProposeError};
 use crate::producer::state::{AppendedBatch, ProducerStates, SequencedBatch, Verdict};
+use crate::replica::alarm::{AlarmCounts, AlarmWatch, Change, Facts, Limits};
 use crate::replica::core::{Effect, ReplicaCore, Settings};
 use crate::replica::follower::{FetchAnswer, FollowStep, LeaderSaid};
 use crate::replica::isr::{AlterReply, Proposal};
 use crate::replica::leader::{AppendRefusal, Completion, FetchOutcome};
 use crate::replica::partition::{Inbox, Message, ProduceFailure, ProduceOutcome, Produced, Taken};
-use crate::replica::publish::view_of;
+use crate::replica::publication::Publication;
+use crate::replica::publish::{facts_of, view_of};
 use crate::replica::sequences::{fold_batches, fold_producers, sequence_error, sequenced};
-use crate::replica::view::{Published, VisibleHw};
-use crate::replica::waiters::{FetchWaiters, ProduceWaiters};
+use crate::replica::view::{Published, SWEEP_FROM, VisibleHw};
+use crate::replica::waiters::ProduceWaiters;
 use crate::types::{Acks, BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 /// Messages worked on between two views.
@@ -47,6 +49,10 @@ pub struct Shared {
     pub following: watch::Sender<u64>,
     /// Bytes in mailboxes.
     pub inbox: Arc<Inbox>,
+    /// When to raise an alarm.
+    pub alarm_limits: Limits,
+    /// Alarms that were raised.
+    pub alarms: Arc<AlarmCounts>,
 }
 
 /// A produce that waits for its records to be held.
@@ -71,7 +77,6 @@ pub(super) struct Actor {
     held_pending: Arc<AtomicBool>,
     published: Published,
     visible_hw: VisibleHw,
-    fetches: Arc<FetchWaiters>,
     produces: ProduceWaiters<Waiting>,
     /// Fetchers that wait for the next position.
     settling: Vec<oneshot::Sender<Taken>>,
@@ -83,6 +88,7 @@ pub(super) struct Actor {
     answers: Vec<Answer>,
     /// The log or what is held of it changed in this turn.
     grew: bool,
+    alarms: AlarmWatch,
 }
 
 enum Answer {
@@ -101,7 +107,6 @@ pub(super) struct Parts {
     pub mailbox: mpsc::UnboundedReceiver<Message>,
     pub own_mailbox: mpsc::WeakUnboundedSender<Message>,
     pub held_pending: Arc<AtomicBool>,
-    pub fetches: Arc<FetchWaiters>,
 }
 
 impl Actor {
@@ -113,17 +118,18 @@ impl Actor {
             mailbox,
             own_mailbox,
             held_pending,
-            fetches,
         } = parts;
         let hw = log.checkpointed_high_watermark();
         let core = ReplicaCore::new(shared.settings.clone(), hw, &log);
         let mut visible_hw = VisibleHw::new(core.hw(), shared.started.elapsed());
-        let view = view_of(&shared, &core, &log, &BTreeMap::new(), &mut visible_hw);
+        let alarms = AlarmWatch::default();
+        let starts = BTreeMap::new();
+        let view = view_of(&shared, &core, &log, &starts, &alarms, &mut visible_hw);
         Self {
             tp: log.topic_partition(),
             producers: fold_producers(&log.snapshot(), shared.settings.bugs),
             unfolded: Vec::new(),
-            published: Arc::new(arc_swap::ArcSwap::from_pointee(view)),
+            published: Arc::new(Publication::new(Arc::new(view), SWEEP_FROM)),
             shared,
             log,
             core,
@@ -131,13 +137,13 @@ impl Actor {
             own_mailbox,
             held_pending,
             visible_hw,
-            fetches,
             produces: ProduceWaiters::default(),
             settling: Vec::new(),
             has_position: false,
-            starts: BTreeMap::new(),
+            starts,
             answers: Vec::new(),
             grew: false,
+            alarms,
         }
     }
 
@@ -222,6 +228,7 @@ impl Actor {
                 let effects = self.core.tick(&self.log, now);
                 self.carry_out(effects);
                 self.produces.retain(|waiting| !waiting.reply.is_closed());
+                self.look_for_alarms(now);
             }
             Message::Retain { retention, now } if self.core.as_leader().is_some() => {
                 let log = self.log.snapshot();
@@ -458,6 +465,31 @@ impl Actor {
         uphold(Invariant::ProducersAreFolded, self.bugs(), folded);
     }
 
+    /// Says what began to go wrong, or ended.
+    fn look_for_alarms(&mut self, now: Duration) {
+        let Some(facts) = facts_of(&self.core, &self.log) else {
+            return;
+        };
+        let Facts { hw, end, .. } = facts;
+        for change in self.alarms.look(self.shared.alarm_limits, &facts, now) {
+            self.shared.alarms.count(change);
+            match change {
+                Change::Stalled(waited) => warn!(
+                    partition = %self.tp, %hw, %end, ?waited,
+                    "ALARM: the high watermark does not move"
+                ),
+                Change::Moves => info!(partition = %self.tp, %hw, "the high watermark moves again"),
+                Change::Behind(follower, records) => warn!(
+                    partition = %self.tp, %follower, records, %end,
+                    "ALARM: a follower is far behind"
+                ),
+                Change::CaughtUp(follower) => {
+                    info!(partition = %self.tp, %follower, "the follower has caught up");
+                }
+            }
+        }
+    }
+
     fn restart_at(&mut self, at: Offset) -> Result<(), AppendError> {
         info!(partition = %self.tp, %at, "below the leader's log: starting anew");
         self.log.restart_at(at)?;
@@ -482,6 +514,7 @@ impl Actor {
                 Effect::Propose(proposal) => self.propose(proposal),
                 Effect::LeadershipEnded(epoch) => {
                     info!(partition = %self.tp, %epoch, "leadership ended");
+                    self.alarms = AlarmWatch::default();
                     self.fail_waiting("leadership ended before the records were committed");
                 }
                 Effect::EpochBegan(epoch) => {
@@ -591,18 +624,17 @@ impl Actor {
             core,
             log,
             starts,
+            alarms,
             visible_hw,
             ..
         } = self;
-        let view = view_of(shared, core, log, starts, visible_hw);
-        let view = Arc::new(view);
+        let view = view_of(shared, core, log, starts, alarms, visible_hw);
         let before = self.published.load();
         let same_leadership = before.is_leader() && view.is_leader() && before.epoch == view.epoch;
         let monotone = !same_leadership || before.hw <= view.hw;
         let bugs = self.shared.settings.bugs;
         uphold(Invariant::HwMonotone, bugs, monotone);
-        self.published.store(Arc::clone(&view));
-        self.fetches.published(&view);
+        self.published.publish(Arc::new(view));
     }
 
     fn send_answers(&mut self) {

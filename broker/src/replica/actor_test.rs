@@ -36,14 +36,19 @@ fn bench_on(store: LogStore, bugs: BugSet) -> Bench {
         ..settings(1)
     };
     let (proposals, _) = mpsc::channel(1);
-    let (_, image) = watch::channel(Arc::default());
-    let (_, epoch) = watch::channel(None);
-    let (_, controller) = watch::channel(None);
+    let (_, image) = crate::meta::told::channel(Arc::default());
+    let (_, epoch) = crate::meta::told::channel(None);
+    let (_, controller) = crate::meta::told::channel(None);
     let shared = Shared {
         settings,
         meta: MetadataHandle::new(proposals, image, epoch, controller),
         started: Instant::now(),
         following: watch::Sender::new(0),
+        alarm_limits: crate::replica::alarm::Limits {
+            stalled_for: Duration::from_secs(5),
+            behind: 100,
+        },
+        alarms: Arc::default(),
         inbox: Arc::new(Inbox::new(1 << 20)),
     };
     let (own, mailbox) = mpsc::unbounded_channel();
@@ -53,7 +58,6 @@ fn bench_on(store: LogStore, bugs: BugSet) -> Bench {
         mailbox,
         own_mailbox: own.downgrade(),
         held_pending: Arc::new(AtomicBool::new(false)),
-        fetches: Arc::default(),
     };
     let actor = Actor::new(parts);
     Bench { actor, store }

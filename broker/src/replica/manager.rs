@@ -22,12 +22,12 @@ use crate::log::{LogStore, Retention};
 use crate::meta::handle::MetadataHandle;
 use crate::meta::image::MetadataImage;
 use crate::replica::actor::{Actor, Parts, Shared};
+use crate::replica::alarm::{AlarmCounts, Limits};
 use crate::replica::cluster::PartitionMeta;
 use crate::replica::core::Settings;
 use crate::replica::fetcher::{self, FetcherParts};
 use crate::replica::partition::{Inbox, Message, Partition};
 use crate::replica::scrub;
-use crate::replica::waiters::FetchWaiters;
 use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
 
 /// Bytes of produced batches that may wait in mailboxes.
@@ -104,6 +104,7 @@ pub struct ReplicaManager {
     store: LogStore,
     routing: ArcSwap<Routing>,
     inbox: Arc<Inbox>,
+    alarms: Arc<AlarmCounts>,
     started: Instant,
     stopping: watch::Sender<bool>,
 }
@@ -118,6 +119,7 @@ impl ReplicaManager {
             store,
             routing: ArcSwap::default(),
             inbox: Arc::new(Inbox::new(INBOX_BYTES)),
+            alarms: Arc::default(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
         })
@@ -133,6 +135,12 @@ impl ReplicaManager {
     #[must_use]
     pub fn disk_is_full(&self) -> bool {
         self.store.disk_is_full()
+    }
+
+    /// Alarms that were raised, over all partitions.
+    #[must_use]
+    pub fn alarms(&self) -> &AlarmCounts {
+        &self.alarms
     }
 
     /// Waits until produced bytes may be taken in: called before a client's request is read.
@@ -216,6 +224,11 @@ impl Incarnation {
             started: manager.started,
             following: watch::Sender::new(0),
             inbox: Arc::clone(&manager.inbox),
+            alarm_limits: Limits {
+                stalled_for: config.watermark_alarm,
+                behind: config.follower_lag_alarm,
+            },
+            alarms: Arc::clone(&manager.alarms),
         });
         Self {
             manager,
@@ -379,21 +392,18 @@ impl Incarnation {
                 return false;
             }
         };
-        let fetches = Arc::new(FetchWaiters::default());
         let actor = Actor::new(Parts {
             shared: Arc::clone(&self.shared),
             log,
             mailbox: receiver,
             own_mailbox: mailbox.downgrade(),
             held_pending,
-            fetches: Arc::clone(&fetches),
         });
         let partition = Arc::new(Partition::new(
             tp,
             Arc::from(topic),
             mailbox,
             actor.published(),
-            fetches,
             Arc::clone(&self.shared.inbox),
         ));
         exec::spawn("partition", actor.run());

@@ -5,6 +5,7 @@
 //! They are what the model checks and what the broker runs.
 
 mod actor;
+pub mod alarm;
 pub mod cluster;
 pub mod core;
 mod fetcher;
@@ -15,9 +16,11 @@ pub mod log_facts;
 pub mod manager;
 pub mod partition;
 pub mod progress;
+pub mod publication;
 mod publish;
 mod scrub;
 mod sequences;
+mod sync;
 pub mod view;
 pub mod waiters;
 pub mod watermark;

@@ -16,7 +16,7 @@ use crate::replica::follower::FetchAnswer;
 use crate::replica::isr::{AlterReply, Proposal};
 use crate::replica::leader::{FetchOutcome, FollowerFetch};
 use crate::replica::view::{PartitionView, Published};
-use crate::replica::waiters::FetchWaiters;
+use crate::replica::waiters::Seen;
 use crate::types::{Acks, Offset, TopicPartition};
 
 use bytes::Bytes;
@@ -192,7 +192,6 @@ pub struct Partition {
     topic: Arc<str>,
     mailbox: mpsc::UnboundedSender<Message>,
     view: Published,
-    fetches: Arc<FetchWaiters>,
     inbox: Arc<Inbox>,
 }
 
@@ -202,7 +201,6 @@ impl Partition {
         topic: Arc<str>,
         mailbox: mpsc::UnboundedSender<Message>,
         view: Published,
-        fetches: Arc<FetchWaiters>,
         inbox: Arc<Inbox>,
     ) -> Self {
         Self {
@@ -210,7 +208,6 @@ impl Partition {
             topic,
             mailbox,
             view,
-            fetches,
             inbox,
         }
     }
@@ -230,13 +227,20 @@ impl Partition {
     /// The newest view: no lock.
     #[must_use]
     pub fn view(&self) -> Arc<PartitionView> {
-        self.view.load_full()
+        self.view.load()
     }
 
-    /// Fetches that wait for this partition.
+    /// Has `wake` woken by the next view that shows something else than `seen`; returns the
+    /// newest view, which may show it already. No lock.
     #[must_use]
-    pub fn fetches(&self) -> &FetchWaiters {
-        &self.fetches
+    pub fn park(&self, seen: Seen, wake: &Arc<Notify>) -> Arc<PartitionView> {
+        self.view.park(seen, wake)
+    }
+
+    /// How many fetches wait for this partition (some may be gone already).
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.view.parked()
     }
 
     /// Hands over a producer's batch. Does not wait; batches of one caller keep their order.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::log::{EpochEnd, PartitionLog};
 use crate::replica::actor::Shared;
+use crate::replica::alarm::{AlarmWatch, Facts};
 use crate::replica::core::{ReplicaCore, Role};
 use crate::replica::log_facts::LogFacts;
+use crate::replica::progress::Progress;
 use crate::replica::view::{FollowerView, LeadershipView, PartitionView, ViewParts, VisibleHw};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
@@ -45,6 +47,7 @@ pub(super) fn view_of(
     core: &ReplicaCore,
     log: &PartitionLog,
     starts: &BTreeMap<BrokerId, Offset>,
+    alarms: &AlarmWatch,
     visible_hw: &mut VisibleHw,
 ) -> PartitionView {
     let bugs = shared.settings.bugs;
@@ -64,6 +67,8 @@ pub(super) fn view_of(
                     log_start: starts.get(id).copied(),
                 })
                 .collect(),
+            is_stalled: alarms.is_stalled(),
+            behind: alarms.behind(),
         }),
     };
     let parts = ViewParts {
@@ -78,4 +83,17 @@ pub(super) fn view_of(
         log: snapshot,
     };
     PartitionView::new(parts, bugs)
+}
+
+/// What alarms are about, when this replica leads.
+pub(super) fn facts_of(core: &ReplicaCore, log: &PartitionLog) -> Option<Facts> {
+    let leader = core.as_leader()?;
+    let (end, log_start) = (log.written_end(), PartitionLog::log_start(log));
+    let lag = |progress: &Progress| end.get() - progress.offset().unwrap_or(log_start).get();
+    let followers = leader.progress().iter();
+    Some(Facts {
+        hw: leader.hw().get(),
+        end,
+        lags: followers.map(|(id, known)| (*id, lag(known))).collect(),
+    })
 }

@@ -8,14 +8,15 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use kafka_protocol::ResponseError;
+use tokio::sync::Notify;
 
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::invariants::{Invariant, uphold};
 use crate::log::{EpochEnd, LogSnapshot, ReadError, Records, TimestampOffset};
 use crate::replica::follower::FetchPosition;
 use crate::replica::leader;
+use crate::replica::publication::{Publication, Shows};
 use crate::replica::waiters::Seen;
 use crate::types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 
@@ -52,6 +53,10 @@ pub struct LeadershipView {
     pub min_isr: usize,
     /// The other replicas.
     pub followers: Vec<FollowerView>,
+    /// The watermark stands still for longer than is normal.
+    pub is_stalled: bool,
+    /// How many followers are further behind than is normal.
+    pub behind: usize,
 }
 
 /// A partition at one moment.
@@ -187,8 +192,8 @@ impl PartitionView {
 
     /// Whether `seen` is old news. Asked after a reader has registered for what is published.
     #[must_use]
-    pub fn is_news_to(&self, seen: Seen, isolation: Isolation) -> bool {
-        Seen::of(self, isolation) != seen && !self.bugs.has(SeededBug::LostWakeup)
+    pub fn is_news_to(&self, seen: Seen) -> bool {
+        self.shows_else(&seen) && !self.bugs.has(SeededBug::LostWakeup)
     }
 
     /// R3, for whoever has the record before `offset` with `last_epoch`: where the logs part.
@@ -283,8 +288,11 @@ impl ReadBound<'_> {
     }
 }
 
-/// Where views are published: readers load without locks.
-pub type Published = Arc<ArcSwap<PartitionView>>;
+/// Where views are published: readers load, and wait for news, without locks.
+pub type Published = Arc<Publication<PartitionView, Notify>>;
+
+/// Fetches that were given up are swept away at this many.
+pub const SWEEP_FROM: usize = 32;
 
 /// What consumers see of the high watermark: the newest, always. With the seeded bug
 /// hw-sync-5s, the one of the last synchronisation.

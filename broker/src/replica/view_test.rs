@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::log::{LogConfig, LogStore, PartitionLog, ProducedBatch};
-use crate::replica::waiters::{FetchWaiters, Seen};
+use crate::replica::waiters::Seen;
 use crate::storage::memory::MemoryStorage;
 use crate::types::TopicId;
 
@@ -75,6 +75,8 @@ impl Fixture {
                 isr: vec![BrokerId(1)],
                 min_isr: 1,
                 followers: Vec::new(),
+                is_stalled: false,
+                behind: 0,
             }),
             position: None,
             hw: Offset(hw),
@@ -166,9 +168,10 @@ fn m45_sleeps_through_what_was_published_before_it_registered() {
         let isolation = Isolation::ReadUncommitted;
         let seen = Seen::of(&fixture.view(3, 0, 3, bugs), isolation);
         let published = fixture.view(4, 0, 4, bugs);
-        let (waiters, wake) = (FetchWaiters::default(), Arc::new(Notify::new()));
-        waiters.park(seen, &wake);
-        published.is_news_to(seen, isolation)
+        let published: Published = Arc::new(Publication::new(Arc::new(published), SWEEP_FROM));
+        published
+            .park(seen, &Arc::new(Notify::new()))
+            .is_news_to(seen)
     });
     assert_eq!(noticed, [true, false]);
 }
@@ -195,22 +198,20 @@ async fn no_wake_up_is_lost_between_registering_and_publishing() {
     const ROUNDS: i64 = 2_000;
     let fixture = Fixture::new(1);
     let log = fixture.log.snapshot();
-    let published: Published = Arc::new(ArcSwap::from_pointee(fixture.view(0, 0, 0, BugSet::NONE)));
-    let waiters = Arc::new(FetchWaiters::default());
+    let first = Arc::new(fixture.view(0, 0, 0, BugSet::NONE));
+    let published: Published = Arc::new(Publication::new(first, SWEEP_FROM));
     let seen_round = Arc::new(AtomicI64::new(0));
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({
-        let (published, waiters) = (Arc::clone(&published), Arc::clone(&waiters));
+        let published = Arc::clone(&published);
         let (seen_round, done) = (Arc::clone(&seen_round), Arc::clone(&done));
         async move {
             while !done.load(Ordering::Acquire) {
-                let view = published.load_full();
+                let view = published.load();
                 seen_round.store(i64::from(view.epoch.get()), Ordering::Release);
                 let wake = Arc::new(Notify::new());
                 let seen = Seen::of(&view, Isolation::ReadUncommitted);
-                waiters.park(seen, &wake);
-                let now = published.load_full();
-                if Seen::of(&now, Isolation::ReadUncommitted) == seen {
+                if !published.park(seen, &wake).is_news_to(seen) {
                     let woken = tokio::time::timeout(Duration::from_secs(20), wake.notified());
                     woken.await.expect("a wake-up was lost");
                 }
@@ -226,13 +227,11 @@ async fn no_wake_up_is_lost_between_registering_and_publishing() {
         if round == ROUNDS {
             done.store(true, Ordering::Release);
         }
-        let view = Arc::new(view);
-        published.store(Arc::clone(&view));
-        waiters.published(&view);
+        published.publish(Arc::new(view));
         while round % 8 != 0 && round < ROUNDS && seen_round.load(Ordering::Acquire) < round {
             tokio::task::yield_now().await;
         }
     }
     reader.await.expect("every change was seen");
-    assert!(waiters.len() <= 1, "who was woken is forgotten");
+    assert!(published.parked() <= 1, "who was woken is forgotten");
 }

@@ -5,15 +5,15 @@
 //! because another leader's log may hold other records at the same offsets. It is owned by the
 //! partition's actor, which alone completes it.
 //!
-//! A parked fetch is woken after a view was published that differs in what it waits for. It
-//! registers first and looks at the view then, so that no wake-up is lost (the list's lock orders
-//! the two). The lock guards only this list: reading takes none.
+//! A parked fetch is woken after a view was published that differs in what it waits for
+//! ([`Seen`]); how, without a lock and without losing a wake-up, is told in
+//! [`crate::replica::publication`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use crate::replica::publication::{Shows, Wake};
 use crate::replica::view::{Isolation, PartitionView};
 use crate::types::{Acks, LeaderEpoch, Offset};
 
@@ -119,60 +119,17 @@ impl Seen {
     }
 }
 
-struct ParkedFetch {
-    seen: Seen,
-    wake: Weak<Notify>,
+impl Shows for PartitionView {
+    type Seen = Seen;
+
+    fn shows_else(&self, seen: &Seen) -> bool {
+        Seen::of(self, seen.isolation) != *seen
+    }
 }
 
-/// Fetches that wait for one partition.
-#[derive(Default)]
-pub struct FetchWaiters {
-    parked: Mutex<Vec<ParkedFetch>>,
-}
-
-/// Dead entries are swept when the list has grown to this.
-const SWEEP_FROM: usize = 32;
-
-impl FetchWaiters {
-    /// Wakes `wake` once, after a view is published that shows something else than `seen`. The
-    /// caller looks at the newest view after this, and drops `wake` when it waits no more.
-    pub fn park(&self, seen: Seen, wake: &Arc<Notify>) {
-        let wake = Arc::downgrade(wake);
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        if parked.len() == parked.capacity() && parked.len() >= SWEEP_FROM {
-            parked.retain(|fetch| fetch.wake.strong_count() > 0);
-        }
-        parked.push(ParkedFetch { seen, wake });
-    }
-
-    /// Wakes everybody for whom `view`, just published, shows something new.
-    pub fn published(&self, view: &PartitionView) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.retain(|fetch| {
-            let Some(wake) = fetch.wake.upgrade() else {
-                return false;
-            };
-            let news = Seen::of(view, fetch.seen.isolation) != fetch.seen;
-            if news {
-                wake.notify_one();
-            }
-            !news
-        });
-    }
-
-    /// How many wait (some may be gone already).
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.parked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+impl Wake for Notify {
+    fn wake(&self) {
+        self.notify_one();
     }
 }
 

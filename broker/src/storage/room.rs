@@ -5,10 +5,10 @@
 //! nothing yet, so that it can be tried again; a sync that fails cannot, and is not.
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::is_no_space;
+use crate::locks::{Condvar, Lock, Mutex, MutexGuard};
 
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
@@ -20,15 +20,24 @@ struct State {
 }
 
 /// One writer's patience with its disk. Without [`Room::wait_when_full`] it has none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
     state: Mutex<State>,
     changed: Condvar,
 }
 
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(Lock::DiskRoom, State::default()),
+            changed: Condvar::default(),
+        }
+    }
+}
+
 impl Room {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics under this lock")
+        self.state.lock()
     }
 
     /// From now on a full disk is waited for, or (`false`) no more: who waits gets the error.
@@ -60,9 +69,8 @@ impl Room {
             if !full || !state.waits {
                 return outcome;
             }
-            let waiting = |state: &mut State| state.waits;
-            let waited = self.changed.wait_timeout_while(state, FULL_POLL, waiting);
-            drop(waited.expect("nothing panics under this lock"));
+            // Told of the end or not: the next round tries again either way.
+            drop(self.changed.wait_timeout(state, FULL_POLL));
         }
     }
 }

@@ -105,6 +105,12 @@ impl Cluster {
         node.stop(logs_closed).await;
     }
 
+    /// A new disk in place of the one that broker `id` had.
+    pub fn replace_disk(&self, id: i32) {
+        assert!(!self.nodes.contains_key(&id), "it is stopped");
+        std::fs::remove_dir_all(&self.configs[&id].data_dir).expect("there was one");
+    }
+
     pub fn node(&self, id: i32) -> &MetaNode {
         &self.nodes[&id]
     }

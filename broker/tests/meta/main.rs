@@ -94,17 +94,67 @@ async fn three_brokers_form_one_quorum_in_any_order() {
     }
 }
 
+/// Nobody leads, and nobody is elected while there is time enough for several elections.
+async fn nobody_leads(cluster: &Cluster) {
+    let elected = tokio::time::timeout(Duration::from_secs(2), cluster.leader()).await;
+    assert!(elected.is_err(), "broker {elected:?} leads");
+}
+
 #[tokio::test]
-async fn a_quorum_is_formed_without_the_voter_that_usually_does_it() {
+async fn a_quorum_is_founded_when_every_voter_has_come_in_any_order() {
     let mut cluster = Cluster::new(3);
     cluster.start(2).await;
     cluster.start(3).await;
+    nobody_leads(&cluster).await;
+    // One that restarts before it has grown up is the same as before.
+    cluster.kill(3).await;
+    cluster.start(1).await;
+    cluster.start(3).await;
+    cluster.all_live(3).await;
+    cluster.kill(1).await;
     cluster.all_live(2).await;
     create(&cluster.handle(2), "t", 2).await;
     cluster.start(1).await;
     cluster.all_live(3).await;
     cluster.converge().await;
     assert!(cluster.image(1).topic_by_name("t").is_some());
+}
+
+/// With one broker down, what is committed is held by two. One of these loses its disk: it must
+/// not elect the one that was down, which knows nothing of it.
+#[tokio::test]
+async fn a_voter_with_a_new_disk_does_not_vote_away_what_was_committed() {
+    let mut cluster = Cluster::new(3);
+    cluster.start_all().await;
+    cluster.all_live(3).await;
+    cluster.kill(3).await;
+    create(&cluster.handle(1), "t", 2).await;
+    cluster.converge().await;
+    cluster.kill(1).await;
+    cluster.kill(2).await;
+    cluster.replace_disk(2);
+    cluster.start(2).await;
+    cluster.start(3).await;
+    nobody_leads(&cluster).await;
+    cluster.start(1).await;
+    cluster.all_live(3).await;
+    cluster.converge().await;
+    for id in 1..=3 {
+        assert!(
+            cluster.image(id).topic_by_name("t").is_some(),
+            "{id} lost it"
+        );
+    }
+    // From here on the new disk counts like any other.
+    cluster.kill(1).await;
+    cluster.all_live(2).await;
+    create(&cluster.handle(2), "u", 2).await;
+    let leader = cluster.leader().await;
+    cluster.kill(leader).await;
+    cluster.start(1).await;
+    cluster.start(leader).await;
+    cluster.all_live(3).await;
+    assert!(cluster.image(1).topic_by_name("u").is_some());
 }
 
 /// Creates topics through one broker until told to stop; the names that were acknowledged.

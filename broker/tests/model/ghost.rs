@@ -19,6 +19,10 @@ pub struct Ghost {
     pub truncated: bool,
     /// A broker has joined the ISR.
     pub joined: bool,
+    /// A broker came back with less than it had.
+    pub lost_a_tail: bool,
+    /// A member of the ELR, outside of the ISR, was elected.
+    pub elected_from_elr: bool,
     /// The first thing that went wrong, if anything did.
     pub broken: Option<&'static str>,
 }

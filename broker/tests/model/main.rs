@@ -1,9 +1,10 @@
 //! A model of replication: the broker's own pure core (not a copy of it) under every order of
 //! messages, elections and lost answers that the bounds allow.
 //!
-//! Three brokers, one partition, `min.insync.replicas` 2, durability by fsync. The controller is
-//! reduced to what replication sees of it (`controller.rs`); the network delays and reorders, and
-//! what is never delivered is lost. Ghost variables (`ghost.rs`) hold what is true of the whole
+//! Three brokers, one partition, `min.insync.replicas` 2. The controller is the metadata state
+//! machine itself (`controller.rs`); the network delays and reorders, and what is never delivered
+//! is lost; processes die and come back, in replicated durability without a part of their logs.
+//! Ghost variables (`ghost.rs`) hold what is true of the whole
 //! cluster: the committed log and what was acknowledged.
 //!
 //! Each safety property carries the numbers of the invariants that it stands for; I2, I3, I10 to
@@ -12,6 +13,7 @@
 
 mod controller;
 mod ghost;
+mod kips;
 mod replica;
 mod system;
 
@@ -65,6 +67,60 @@ fn finds(bug: SeededBug, bounds: Bounds) {
             println!("  {action:?}");
         }
     }
+}
+
+/// The old rule has its counterexample, the shipped rule has none within the same bounds.
+fn decides(case: &kips::Case) {
+    assert!(kips::ALL.iter().any(|known| known.name == case.name));
+    finds(case.old_rule, case.bounds);
+    exhaust(case.bounds);
+}
+
+#[test]
+fn kip_101_truncation_by_leader_epoch() {
+    decides(&kips::KIP_101);
+}
+
+#[test]
+fn kip_279_the_followers_own_end_of_an_epoch_counts_too() {
+    decides(&kips::KIP_279);
+}
+
+#[test]
+fn kip_320_fetches_of_other_epochs_are_fenced() {
+    decides(&kips::KIP_320);
+}
+
+#[test]
+fn kip_966_the_last_replica_standing_is_not_elected_without_its_log() {
+    decides(&kips::KIP_966_LAST_REPLICA);
+}
+
+#[test]
+fn kip_966_the_watermark_needs_the_minimum_isr() {
+    decides(&kips::KIP_966_STRICT_MIN_ISR);
+}
+
+#[test]
+fn kip_903_a_fetch_of_an_earlier_process_lets_nobody_in() {
+    decides(&kips::KIP_903);
+}
+
+#[test]
+fn a_controllers_failover_breaks_no_invariant() {
+    exhaust(Bounds {
+        failovers: 1,
+        third_outside: true,
+        ..Bounds::SMALL
+    });
+}
+
+#[test]
+fn three_records_break_no_invariant() {
+    exhaust(Bounds {
+        records: 3,
+        ..Bounds::SMALL
+    });
 }
 
 #[test]

@@ -79,12 +79,16 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub fn new(id: BrokerId, bugs: BugSet) -> Self {
-        let log = ListLog::default();
+    /// A process that starts on `log`, whose checkpoint of the watermark was never written.
+    pub fn new(
+        (id, broker_epoch): (BrokerId, BrokerEpoch),
+        (log, durability): (ListLog, Durability),
+        bugs: BugSet,
+    ) -> Self {
         let settings = Settings {
             me: id,
-            broker_epoch: BrokerEpoch(1),
-            durability: Durability::Fsync,
+            broker_epoch,
+            durability,
             // Time has two values here: events happen at 0, ticks a second later. So a tick finds
             // everybody who is behind lagging, as if it had been for long.
             lag_time_max: Duration::ZERO,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::chaos::seeded_bug::BugSet;
+use broker::meta::command::LogClaim;
 use broker::replica::cluster::PartitionMeta;
 use broker::replica::core::Effect;
 use broker::replica::follower::{FetchAnswer, FetchPosition, FollowStep, LeaderSaid};
 use broker::replica::isr::{AlterReply, Proposal};
 use broker::replica::leader::{Completion, FetchOutcome, FollowerFetch};
 use broker::replica::log_facts::LogFacts;
-use broker::types::{Acks, BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+use broker::types::{Acks, BrokerEpoch, BrokerId, Durability, LeaderEpoch, Offset};
 use stateright::{Model, Property};
 
-use crate::controller;
+use crate::controller::Controller;
 use crate::ghost::Ghost;
 use crate::replica::{ListLog, Record, Replica, index};
 
@@ -37,8 +38,19 @@ pub struct Bounds {
     pub delayed: u8,
     /// Answers of the controller that may get lost.
     pub lost_replies: u8,
+    /// Processes that may die and start again: with all of their log in fsync mode, with any
+    /// part of it in replicated mode.
+    pub crashes: u8,
+    /// Controllers that may fall over while proposals are under way.
+    pub failovers: u8,
+    /// Elections without anybody leaving.
+    pub moves: u8,
     /// The third broker begins outside of the ISR.
     pub third_outside: bool,
+    /// Clients also send with acks=1, where acks=all is refused.
+    pub acks_one: bool,
+    /// When a record counts as held.
+    pub durability: Durability,
 }
 
 impl Bounds {
@@ -49,7 +61,12 @@ impl Bounds {
         fences: 0,
         delayed: 0,
         lost_replies: 0,
+        crashes: 0,
+        failovers: 0,
+        moves: 9,
         third_outside: false,
+        acks_one: false,
+        durability: Durability::Fsync,
     };
 }
 
@@ -67,6 +84,7 @@ pub enum Message {
     },
     Alter {
         from: BrokerId,
+        epoch: BrokerEpoch,
         proposal: Proposal,
     },
     Altered {
@@ -88,6 +106,7 @@ pub struct Waiter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub replicas: Vec<Replica>,
+    pub controller: Controller,
     /// Every image that the controller has committed.
     pub images: Vec<Arc<PartitionMeta>>,
     pub network: Vec<Message>,
@@ -96,6 +115,9 @@ pub struct State {
     pub lost: u8,
     pub fenced: u8,
     pub delayed: u8,
+    pub crashed: u8,
+    pub failed_over: u8,
+    pub moved: u8,
     pub ghost: Ghost,
 }
 
@@ -115,6 +137,11 @@ pub enum Action {
     Fence(BrokerId),
     Unfence(BrokerId),
     MoveLeader(BrokerId),
+    /// The process dies and starts again with the first so many records.
+    Crash(BrokerId, usize),
+    /// Another broker becomes the controller: whoever waits for a decision hears of none, and
+    /// the proposal may yet be decided.
+    Failover,
 }
 
 pub struct System {
@@ -134,14 +161,6 @@ impl System {
             bugs,
             brokers: (1..=3).map(BrokerId).collect(),
         }
-    }
-
-    fn first_image(&self) -> PartitionMeta {
-        let mut image = controller::first_image(&self.brokers);
-        if self.bounds.third_outside {
-            image.isr.remove(&BrokerId(3));
-        }
-        image
     }
 
     /// Forgets what can have no effect any more, so that states that differ in nothing else are
@@ -172,7 +191,13 @@ impl System {
         for effect in effects {
             match effect {
                 Effect::Propose(proposal) => {
-                    push(&mut state.network, Message::Alter { from: id, proposal });
+                    let epoch = state.replicas[slot(id)].core.settings().broker_epoch;
+                    let alter = Message::Alter {
+                        from: id,
+                        epoch,
+                        proposal,
+                    };
+                    push(&mut state.network, alter);
                 }
                 Effect::Truncate(to) => {
                     let replica = &mut state.replicas[slot(id)];
@@ -211,16 +236,20 @@ impl System {
         });
     }
 
-    fn commit(&self, state: &mut State, image: Option<PartitionMeta>) -> Option<()> {
-        state.images.push(Arc::new(self.within(image)?));
-        Some(())
-    }
-
-    fn within(&self, image: Option<PartitionMeta>) -> Option<PartitionMeta> {
-        image.filter(|image| {
-            image.leader_epoch.get() < self.bounds.epochs
-                && image.partition_epoch.get() <= self.bounds.changes
-        })
+    /// The controller has decided something: brokers will be told. `None` beyond the bounds.
+    fn commit(&self, state: &mut State) -> Option<()> {
+        let image = state.controller.image();
+        let before = state.images.last().expect("there is a first image");
+        let within = image.leader_epoch.get() < self.bounds.epochs
+            && image.partition_epoch.get() <= self.bounds.changes;
+        let elected = image
+            .leader
+            .filter(|_| image.leader_epoch > before.leader_epoch);
+        state.ghost.elected_from_elr |= elected.is_some_and(|id| !before.isr.contains(&id));
+        if image != **before {
+            state.images.push(Arc::new(image));
+        }
+        within.then_some(())
     }
 
     fn adopt(state: &mut State, id: BrokerId) {
@@ -231,9 +260,14 @@ impl System {
         Self::settle(state, id, effects);
     }
 
-    fn produce(state: &mut State, id: BrokerId) -> Option<()> {
+    fn produce(&self, state: &mut State, id: BrokerId) -> Option<()> {
         let replica = &mut state.replicas[slot(id)];
-        let epoch = replica.core.admit(Acks::All).ok()?;
+        let waits = replica.core.admit(Acks::All);
+        let admitted = match waits {
+            Err(_) if self.bounds.acks_one => replica.core.admit(Acks::One),
+            waits => waits,
+        };
+        let epoch = admitted.ok()?;
         let record = Record {
             epoch: epoch.get(),
             value: state.sent,
@@ -241,12 +275,13 @@ impl System {
         state.sent += 1;
         let offset = replica.log.log_end();
         replica.log.0.push(record);
-        state.waiters.push(Waiter {
+        let waiter = Waiter {
             at: id,
             epoch,
             offset,
             record,
-        });
+        };
+        state.waiters.extend(waits.is_ok().then_some(waiter));
         let effects = replica.core.log_grew(&replica.log, NOW);
         Self::settle(state, id, effects);
         Some(())
@@ -259,7 +294,7 @@ impl System {
         let position = replica.core.position(&replica.log)?;
         let fetch = FollowerFetch {
             replica: id,
-            broker_epoch: BrokerEpoch(1),
+            broker_epoch: replica.core.settings().broker_epoch,
             leader_epoch: position.leader_epoch,
             offset: position.offset,
             last_epoch: position.last_epoch,
@@ -311,12 +346,18 @@ impl System {
             } => {
                 Self::deliver_answer(state, *to, answer, records);
             }
-            Message::Alter { from, proposal } => {
-                let image = state.images.last().expect("there is a first image").clone();
-                let (next, reply) = controller::alter(&image, *from, proposal);
-                if let Some(next) = next {
-                    state.ghost.joined |= next.isr.len() > image.isr.len();
-                    self.commit(state, Some(next))?;
+            Message::Alter {
+                from,
+                epoch,
+                proposal,
+            } => {
+                let members = state.controller.image().isr.len();
+                let reply = state.controller.alter(*from, *epoch, proposal);
+                state.ghost.joined |= state.controller.image().isr.len() > members;
+                self.commit(state)?;
+                if state.replicas[slot(*from)].core.settings().broker_epoch != *epoch {
+                    // Who asked is gone.
+                    return Some(());
                 }
                 let proposal = proposal.clone();
                 push(
@@ -375,6 +416,10 @@ impl System {
     fn deliver_answer(state: &mut State, to: BrokerId, answer: &FetchAnswer, records: &[Record]) {
         let replica = &mut state.replicas[slot(to)];
         match replica.core.follow(answer, &replica.log) {
+            FollowStep::Refuse if matches!(answer.said, LeaderSaid::Diverging(_)) => {
+                state.ghost.broken = Some("R11: told where the logs part, it cannot go on");
+                return;
+            }
             FollowStep::Ignore | FollowStep::Refuse => return,
             FollowStep::Keep => {}
             FollowStep::Append => replica.log.0.extend_from_slice(records),
@@ -392,10 +437,70 @@ impl System {
         Self::settle(state, to, effects);
     }
 
+    /// The process of `id` dies and starts again, with what its disk kept of its log.
+    fn crash(&self, state: &mut State, id: BrokerId, keep: usize) -> Option<()> {
+        state.crashed += 1;
+        let replica = &state.replicas[slot(id)];
+        let mut log = replica.log.clone();
+        state.ghost.lost_a_tail |= keep < log.0.len();
+        log.0.truncate(keep);
+        state.waiters.retain(|waiter| waiter.at != id);
+        state.network.retain(|message| match message {
+            Message::Answer { to, .. } | Message::Altered { to, .. } => *to != id,
+            Message::Fetch { .. } | Message::Alter { .. } => true,
+        });
+        let claim = match self.bounds.durability {
+            Durability::Fsync => LogClaim::Recovered,
+            Durability::Replicated => LogClaim::Unclean,
+        };
+        let epoch = state.controller.register(id, state.crashed, claim);
+        let images = state.images.len();
+        self.commit(state)?;
+        let disk = (log, self.bounds.durability);
+        let mut replica = Replica::new((id, epoch), disk, self.bugs);
+        replica.images = images.min(state.images.len() - 1);
+        state.replicas[slot(id)] = replica;
+        Some(())
+    }
+
+    /// What replicated durability promises: a tail may be lost as long as another replica has
+    /// everything that was committed.
+    fn may_crash(&self, state: &State, id: BrokerId) -> bool {
+        let others = self.brokers.iter().filter(|other| **other != id);
+        state.crashed < self.bounds.crashes
+            && (self.bounds.durability == Durability::Fsync
+                || others
+                    .into_iter()
+                    .any(|other| holds_committed(state, *other)))
+    }
+
+    fn fail_over(&self, state: &mut State) -> Option<()> {
+        let waiting: Vec<_> = state
+            .network
+            .iter()
+            .filter_map(|message| match message {
+                Message::Alter { from, proposal, .. } => Some((*from, proposal.clone())),
+                _ => None,
+            })
+            .collect();
+        if waiting.is_empty() {
+            return None;
+        }
+        for (to, proposal) in waiting {
+            let reply = AlterReply::Unknown;
+            let unknown = Message::Altered {
+                to,
+                proposal,
+                reply,
+            };
+            self.deliver(state, &unknown)?;
+        }
+        Some(())
+    }
+
     fn apply(&self, state: &mut State, action: &Action) -> Option<()> {
-        let image = state.images.last().expect("there is a first image").clone();
         match action {
-            Action::Produce(id) => Self::produce(state, *id),
+            Action::Produce(id) => self.produce(state, *id),
             Action::Fetch(id) => Self::fetch(state, *id),
             Action::DelayFetch(id) => Self::delay_fetch(state, *id),
             Action::DelayAnswer(id) => Self::delay_answer(state, *id),
@@ -432,10 +537,23 @@ impl System {
             }
             Action::Fence(id) => {
                 state.fenced += 1;
-                self.commit(state, controller::fence(&image, *id))
+                state.controller.fence(*id)?;
+                self.commit(state)
             }
-            Action::Unfence(id) => self.commit(state, controller::unfence(&image, *id)),
-            Action::MoveLeader(id) => self.commit(state, controller::move_leader(&image, *id)),
+            Action::Unfence(id) => {
+                state.controller.unfence(*id)?;
+                self.commit(state)
+            }
+            Action::MoveLeader(id) => {
+                state.moved += 1;
+                state.controller.move_leader(self.bugs, *id)?;
+                self.commit(state)
+            }
+            Action::Crash(id, keep) => self.crash(state, *id, *keep),
+            Action::Failover => {
+                state.failed_over += 1;
+                self.fail_over(state)
+            }
         }
     }
 }
@@ -452,20 +570,24 @@ impl Model for System {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let replicas = self
-            .brokers
-            .iter()
-            .map(|id| Replica::new(*id, self.bugs))
-            .collect();
+        let outside = self.bounds.third_outside.then_some(BrokerId(3));
+        let controller = Controller::new(self.bugs, outside);
+        let disk = || (ListLog::default(), self.bounds.durability);
+        let start = |id| Replica::new((id, controller.epoch(id)), disk(), self.bugs);
+        let replicas = self.brokers.iter().copied().map(start).collect();
         let mut state = State {
             replicas,
-            images: vec![Arc::new(self.first_image())],
+            images: vec![Arc::new(controller.image())],
+            controller,
             network: Vec::new(),
             waiters: Vec::new(),
             sent: 0,
             lost: 0,
             fenced: 0,
             delayed: 0,
+            crashed: 0,
+            failed_over: 0,
+            moved: 0,
             ghost: Ghost::default(),
         };
         for id in &self.brokers {
@@ -494,10 +616,24 @@ impl Model for System {
             if replica.images < state.images.len() {
                 actions.push(Action::Adopt(*id));
             }
-            actions.extend([Action::Unfence(*id), Action::MoveLeader(*id)]);
+            actions.push(Action::Unfence(*id));
+            if state.moved < self.bounds.moves {
+                actions.push(Action::MoveLeader(*id));
+            }
+            if self.may_crash(state, *id) {
+                let all = replica.log.0.len();
+                let least = match self.bounds.durability {
+                    Durability::Fsync => all,
+                    Durability::Replicated => 0,
+                };
+                actions.extend((least..=all).map(|keep| Action::Crash(*id, keep)));
+            }
             if state.fenced < self.bounds.fences {
                 actions.push(Action::Fence(*id));
             }
+        }
+        if state.failed_over < self.bounds.failovers {
+            actions.push(Action::Failover);
         }
         for message in &state.network {
             actions.push(Action::Deliver(message.clone()));
@@ -515,44 +651,74 @@ impl Model for System {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always(SAFETY[0], |_, state: &State| state.ghost.broken.is_none()),
             Property::always(SAFETY[1], |_, state: &State| leader_is_complete(state)),
             Property::always(SAFETY[2], |_, state: &State| members_are_complete(state)),
             Property::always(SAFETY[3], |_, state: &State| quorums_overlap(state)),
-            Property::sometimes("a record is acknowledged", |_, state: &State| {
-                !state.ghost.acknowledged.is_empty()
-            }),
-            Property::sometimes("acknowledged in a later epoch", |_, state: &State| {
-                state
-                    .ghost
-                    .acknowledged
-                    .values()
-                    .any(|record| record.epoch > 0)
-            }),
-            Property::sometimes("a follower truncates", |_, state: &State| {
-                state.ghost.truncated
-            }),
-            Property::sometimes("two brokers believe to lead", |_, state: &State| {
-                state
-                    .replicas
-                    .iter()
-                    .filter(|r| r.core.as_leader().is_some())
-                    .count()
-                    > 1
-            }),
-            Property::sometimes("a broker joins the ISR", |_, state: &State| {
-                state.ghost.joined
-            }),
-        ]
+        ];
+        properties.extend(expected(&self.bounds));
+        properties
     }
+}
+
+/// What must be possible within bounds that allow it: a model in which nothing happens proves
+/// nothing.
+pub fn expected(bounds: &Bounds) -> Vec<Property<System>> {
+    let mut expected = vec![
+        Property::sometimes("a record is acknowledged", |_, state: &State| {
+            !state.ghost.acknowledged.is_empty()
+        }),
+        Property::sometimes("a broker leaves or joins the ISR", |_, state: &State| {
+            state.ghost.joined || state.controller.image().isr.len() < 3
+        }),
+    ];
+    if bounds.moves > 0 {
+        expected.push(Property::sometimes(
+            "two brokers believe to lead",
+            |_, state: &State| {
+                let leads = |replica: &&Replica| replica.core.as_leader().is_some();
+                state.replicas.iter().filter(leads).count() > 1
+            },
+        ));
+    }
+    if bounds.moves > 0 && bounds.changes >= 2 {
+        expected.push(Property::sometimes(
+            "acknowledged in a later epoch",
+            |_, state: &State| {
+                let mut records = state.ghost.acknowledged.values();
+                records.any(|record| record.epoch > 0)
+            },
+        ));
+        expected.push(Property::sometimes(
+            "a follower truncates",
+            |_, state: &State| state.ghost.truncated,
+        ));
+        expected.push(Property::sometimes(
+            "a broker joins the ISR",
+            |_, state: &State| state.ghost.joined,
+        ));
+    }
+    if bounds.crashes > 0 && bounds.durability == Durability::Replicated {
+        expected.push(Property::sometimes("a tail is lost", |_, state: &State| {
+            state.ghost.lost_a_tail
+        }));
+    }
+    let elr = bounds.fences > 0 && bounds.crashes > 0;
+    if elr && bounds.changes >= 3 && bounds.epochs >= 3 {
+        expected.push(Property::sometimes(
+            "a member of the ELR is elected",
+            |_, state: &State| state.ghost.elected_from_elr,
+        ));
+    }
+    expected
 }
 
 /// The safety properties, by name.
 pub const SAFETY: [&str; 4] = [
     "I1, I4, I5, I8, I17: what is readable stays so, and what is acknowledged is committed",
     "I6, I15: the elected leader holds every committed record",
-    "I7: every member of the ISR holds every committed record",
+    "I7: every member of the ISR and of the ELR holds every committed record",
     "I9, I13: the leader counts everybody who may be elected",
 ];
 
@@ -569,8 +735,8 @@ fn leader_is_complete(state: &State) -> bool {
 }
 
 fn members_are_complete(state: &State) -> bool {
-    let image = state.images.last().expect("there is a first image");
-    image.isr.iter().all(|id| holds_committed(state, *id))
+    let candidates = state.controller.candidates();
+    candidates.iter().all(|id| holds_committed(state, *id))
 }
 
 fn quorums_overlap(state: &State) -> bool {

@@ -94,6 +94,12 @@ fn health_says_why_and_metrics_tell_of_every_part() {
         r#"broker_partition_is_leader{topic="t",partition="0"} 1"#,
         r#"broker_partition_leader_epoch{topic="t",partition="0"} 0"#,
         "# TYPE broker_partition_watermark_lag gauge",
+        r#"broker_partition_watermark_stalled{topic="t",partition="0"} 0"#,
+        r#"broker_partition_uncommitted_records{topic="t",partition="0"} 0"#,
+        r#"broker_alarms_total{kind="watermark-stalled"} 0"#,
+        r#"broker_alarms_total{kind="follower-behind"} 0"#,
+        r#"broker_lock_contended_total{lock="wal-queue"}"#,
+        r#"broker_lock_longest_hold_microseconds{lock="wal-writer"}"#,
         "# TYPE broker_wal_group_commit_frames histogram",
         "# TYPE broker_wal_fsync_seconds histogram",
         r#"broker_request_seconds_count{listener="client",api="Produce"} 1"#,
@@ -103,6 +109,20 @@ fn health_says_why_and_metrics_tell_of_every_part() {
         assert!(metrics.contains(series), "{series} is missing in {metrics}");
     }
     assert!(running.get("/nothing").0.contains("404"));
+    // The operator's command reaches the controller, which refuses what would lose something.
+    let admin = running.admin.to_string();
+    let elect = |topic| {
+        let (code, said) = end_of(&["elect-unclean", "--admin", &admin, topic, "0", "1"]);
+        (code, said)
+    };
+    let (code, said) = elect("t");
+    assert!(
+        code == Some(74) && said.contains("broker 1 leads it"),
+        "{said}"
+    );
+    let (code, said) = elect("u");
+    assert!(code == Some(74) && said.contains("no topic"), "{said}");
+    assert_eq!(elect("a/b").0, Some(64));
     drop(running);
 
     let alone = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ use broker::meta::command::{Applied, Command, LogClaim, Rejected};
 use broker::meta::handle::{MetadataHandle, Proposal, ProposeError};
 use broker::meta::image::{Endpoint, MetadataImage};
 use broker::meta::state::MetadataState;
+use broker::meta::told;
 use broker::replica::manager::{Found, ReplicaManager};
 use broker::replica::view::PartitionView;
 use broker::types::{BrokerEpoch, BrokerId, TopicId};
@@ -21,7 +22,7 @@ use kafka_protocol::messages::{FetchRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -35,9 +36,9 @@ pub const LAG_MAX: Duration = Duration::from_millis(600);
 /// The controller: decides in order, tells everybody who is not cut off.
 pub struct Controller {
     state: Mutex<(MetadataState, u64)>,
-    images: Mutex<BTreeMap<i32, watch::Sender<Arc<MetadataImage>>>>,
+    images: Mutex<BTreeMap<i32, told::Teller<Arc<MetadataImage>>>>,
     cut: Mutex<BTreeSet<i32>>,
-    granted: Mutex<BTreeMap<i32, watch::Sender<Option<BrokerEpoch>>>>,
+    granted: Mutex<BTreeMap<i32, told::Teller<Option<BrokerEpoch>>>>,
 }
 
 impl Controller {
@@ -221,13 +222,15 @@ impl Cluster {
             data_dir: self.dirs[&id].path().to_owned(),
             replica_lag_time_max: LAG_MAX,
             replica_fetch_wait_max: self.fetch_wait,
+            watermark_alarm: Duration::from_millis(100),
+            follower_lag_alarm: 5,
             bugs: self.bugs,
             ..BrokerConfig::default()
         });
         let (proposals, inbox) = mpsc::channel(64);
-        let (image, images) = watch::channel(self.controller.image());
-        let (granted, epochs) = watch::channel(Some(epoch));
-        let (_, controllers) = watch::channel(None);
+        let (image, images) = told::channel(self.controller.image());
+        let (granted, epochs) = told::channel(Some(epoch));
+        let (_, controllers) = told::channel(None);
         self.controller
             .granted
             .lock()

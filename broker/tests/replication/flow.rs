@@ -132,9 +132,7 @@ async fn a_fetch_at_the_end_waits_and_is_woken_by_the_commit() {
     });
     wait_for("the fetch to be parked", || {
         let routing = ctx.replicas.routing();
-        routing
-            .partitions()
-            .any(|partition| partition.fetches().len() > 2)
+        routing.partitions().any(|partition| partition.parked() > 2)
     })
     .await;
     assert_eq!(

@@ -7,3 +7,4 @@ mod cluster;
 mod failover;
 mod flow;
 mod protocol;
+mod reading;

@@ -12,6 +12,7 @@ use broker::meta::command::{Applied, Command, LogClaim};
 use broker::meta::handle::{MetadataHandle, Proposal, ProposeError};
 use broker::meta::image::{Endpoint, MetadataImage};
 use broker::meta::state::MetadataState;
+use broker::meta::told::Teller;
 use broker::metrics::RequestMetrics;
 use broker::net::connection::{Budget, Limits};
 use broker::net::listener::{Listener, ListenerCounts};
@@ -32,9 +33,9 @@ pub const TOPIC_ID: uuid::Uuid = uuid::Uuid::from_u128(0x0102_0304_0506_0708_090
 /// The metadata log of a cluster of one.
 struct Controller {
     state: Mutex<(MetadataState, u64)>,
-    images: watch::Sender<Arc<MetadataImage>>,
-    epoch: watch::Sender<Option<BrokerEpoch>>,
-    active: watch::Sender<Option<BrokerId>>,
+    images: Teller<Arc<MetadataImage>>,
+    epoch: Teller<Option<BrokerEpoch>>,
+    active: Teller<Option<BrokerId>>,
 }
 
 impl Controller {
@@ -70,9 +71,9 @@ impl Single {
         let address = socket.local_addr().expect("bound");
         let controller = Arc::new(Controller {
             state: Mutex::default(),
-            images: watch::Sender::default(),
-            epoch: watch::Sender::default(),
-            active: watch::Sender::default(),
+            images: Teller::default(),
+            epoch: Teller::default(),
+            active: Teller::default(),
         });
         let (meta, mut inbox) = register(&controller);
         let decide = controller.clone();

@@ -69,6 +69,11 @@ fn seams_are_kept() {
 }
 
 #[test]
+fn every_lock_has_a_name() {
+    enforce("locks are those of broker/src/locks.rs", rules::locks);
+}
+
+#[test]
 fn nobody_waits_by_the_clock_in_tests() {
     enforce("tests wait for conditions", rules::sleeping_tests);
 }

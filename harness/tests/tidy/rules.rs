@@ -198,7 +198,7 @@ const SEAMS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "std::time::Instant",
-        &["broker/src/exec.rs"],
+        &["broker/src/exec.rs", "broker/src/locks"],
         "time is tokio's, or passed in",
     ),
     ("rand::rng()", &[], "randomness comes from the seed"),
@@ -216,6 +216,38 @@ pub fn seams(source: &Source) -> Vec<String> {
             if line.contains(text) && !excused {
                 breaches.push(source.breach(at, &format!("`{text}`: {mend}")));
             }
+        }
+    }
+    breaches
+}
+
+/// A lock that is not the broker's own has no name, no place in the order and no figures. What
+/// stands for a disk or a machine in simulations is no part of the broker.
+pub fn locks(source: &Source) -> Vec<String> {
+    const EXCUSED: &[&str] = &[
+        "broker/src/locks",
+        "broker/src/sim/",
+        "broker/src/storage/memory.rs",
+    ];
+    let excused = EXCUSED.iter().any(|path| source.path.starts_with(path));
+    if !source.path.starts_with("broker/src/") || excused {
+        return Vec::new();
+    }
+    let mut breaches = Vec::new();
+    let mut statement = String::new();
+    for (at, line) in source.production() {
+        statement.push_str(line);
+        let foreign = ["std::sync", "tokio::sync", "parking_lot"]
+            .iter()
+            .any(|home| statement.contains(home));
+        let lock = ["Mutex", "RwLock", "Condvar"]
+            .iter()
+            .any(|name| statement.contains(name));
+        if foreign && lock {
+            breaches.push(source.breach(at, "a lock that is not of `crate::locks`"));
+        }
+        if line.contains([';', '{', '}']) && !line.contains("::{") || foreign && lock {
+            statement.clear();
         }
     }
     breaches
@@ -310,6 +342,10 @@ mod tests {
     fn impure_cores_and_broken_seams_are_found() {
         assert_eq!(purity(&rust("use tokio::time;")).len(), 1);
         assert_eq!(seams(&rust("tokio::spawn(async {});")).len(), 1);
+        let foreign = "use std::sync::{\n    Arc,\n    Mutex,\n};\nfn f() {}\n";
+        assert_eq!(locks(&rust(foreign)).len(), 1);
+        assert_eq!(locks(&rust("a: tokio::sync::Mutex<u8>,")).len(), 1);
+        assert!(locks(&rust("use crate::locks::{Lock, Mutex};")).is_empty());
         assert!(seams(&Source::new("broker/src/exec.rs", "tokio::spawn(task)")).is_empty());
     }
 
