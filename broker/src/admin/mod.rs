@@ -2,8 +2,8 @@
 //!
 //! An operator may order an unclean election ([`elect`]).
 //!
-//! The first two read what others publish (images, views, atomics) and take no lock that the data path
-//! takes.
+//! The first two read what others publish (images, views, atomics) and take no lock that the data
+//! path takes.
 
 pub mod bounded;
 pub mod elect;
