@@ -353,7 +353,7 @@ impl Committer {
     pub fn begin(&self, first: Payload) -> bool {
         let queued = self.enqueue(first, Receipt::default()).is_ok();
         let _ = self.commit_group();
-        let mut writer = self.writer.lock().expect("no driver panics");
+        let mut writer = self.writer.lock();
         let synced = queued && !writer.failed && writer.wal.sync().is_ok();
         self.publish(&writer.wal);
         synced && writer.wal.durable() > Lsn(0)
