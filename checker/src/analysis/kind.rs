@@ -135,6 +135,32 @@ kinds! {
     IncompatibleOrder = "incompatible-order",
     /// list-append: an element was read twice in one list.
     DuplicateElements = "duplicate-elements",
+    /// A cycle that PL-1 rules out, of whatever class.
+    ExistsPl1 = "PL-1-cycle-exists",
+    /// A cycle that PL-2 rules out, of whatever class.
+    ExistsPl2 = "PL-2-cycle-exists",
+    /// A cycle that PL-SI rules out, of whatever class.
+    ExistsPlSi = "PL-SI-cycle-exists",
+    /// A cycle that PL-2.99 rules out, of whatever class.
+    ExistsPl299 = "PL-2.99-cycle-exists",
+    /// A cycle that PL-3 rules out, of whatever class.
+    ExistsPl3 = "PL-3-cycle-exists",
+    /// A cycle that strong-session-PL-1 rules out, of whatever class.
+    ExistsSessionPl1 = "strong-session-PL-1-cycle-exists",
+    /// A cycle that strong-session-PL-2 rules out, of whatever class.
+    ExistsSessionPl2 = "strong-session-PL-2-cycle-exists",
+    /// A cycle that strong-session-snapshot-isolation rules out, of whatever class.
+    ExistsSessionSi = "strong-session-snapshot-isolation-cycle-exists",
+    /// A cycle that strong-session-serializable rules out, of whatever class.
+    ExistsSessionSerializable = "strong-session-serializable-cycle-exists",
+    /// A cycle that strong-PL-1 rules out, of whatever class.
+    ExistsStrongPl1 = "strong-PL-1-cycle-exists",
+    /// A cycle that strong-PL-2 rules out, of whatever class.
+    ExistsStrongPl2 = "strong-PL-2-cycle-exists",
+    /// A cycle that strong-snapshot-isolation rules out, of whatever class.
+    ExistsStrongSi = "strong-snapshot-isolation-cycle-exists",
+    /// A cycle that PL-SS rules out, of whatever class.
+    ExistsPlSs = "PL-SS-cycle-exists",
 }
 
 impl Kind {

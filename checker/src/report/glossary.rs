@@ -32,7 +32,7 @@ const fn term(
 }
 
 /// Anomalies, the most severe first.
-pub const ANOMALIES: [Term; 46] = [
+pub const ANOMALIES: [Term; 47] = [
     term(
         "lost-write",
         "Lost writes",
@@ -361,6 +361,14 @@ pub const ANOMALIES: [Term; 46] = [
         "Corruption on disk or on the wire.",
         "read ?",
     ),
+    term(
+        "cycle-exists",
+        "A cycle that a model rules out",
+        "Transactions depend on each other in a circle that a consistency model rules out; no \
+         class of cycles names it.",
+        "Isolation weaker than was promised.",
+        "T1 → T2 → T1",
+    ),
 ];
 
 /// The term for an anomaly type; variants (`G1c-realtime`) have the term of what they vary.
@@ -368,6 +376,9 @@ pub const ANOMALIES: [Term; 46] = [
 pub fn anomaly(name: &str) -> Option<&'static Term> {
     let exact = ANOMALIES.iter().find(|term| term.name == name);
     exact.or_else(|| {
+        if name.ends_with("-cycle-exists") {
+            return anomaly("cycle-exists");
+        }
         let stem = name
             .trim_end_matches("-realtime")
             .trim_end_matches("-process");

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use super::conclude::{client_counts, list, notes, totals};
 use super::phrase::grouped;
 use super::{Conclusion, Verdict};
 use crate::History;
+use crate::analysis::cycles::elle::exists::model_of;
 use crate::analysis::list_append::{Demand, models};
 use crate::analysis::{Findings, Kind};
 
@@ -39,15 +42,23 @@ pub fn conclude(history: &History, demand: &Demand, findings: &Findings) -> Verd
             anomalies.insert(kind.name().to_owned(), details);
         }
     }
+    let mut totals = totals(findings);
+    let mut clauses = clauses(findings, demand);
+    for name in repeated(findings, &anomalies) {
+        anomalies.remove(name);
+        allowed.remove(name);
+        totals.remove(name);
+        clauses.remove(name);
+    }
     let not: Vec<String> = not.into_iter().map(str::to_owned).collect();
     Verdict {
         schema: 1,
         verdict,
         sentence: sentence(history, demand, verdict, open, phantom, &not),
-        clauses: clauses(findings, demand),
+        clauses,
         anomalies,
         allowed,
-        totals: totals(findings),
+        totals,
         counts: client_counts(history),
         worst_realtime_lag: None,
         profile: demand.models.join(", "),
@@ -58,6 +69,24 @@ pub fn conclude(history: &History, demand: &Demand, findings: &Findings) -> Verd
         also_not: also_not.into_iter().map(str::to_owned).collect(),
         notes: notes(history),
     }
+}
+
+/// Types `*-cycle-exists` that add nothing: the others that are reported contradict the same model,
+/// or nobody asked for it.
+fn repeated(findings: &Findings, anomalies: &serde_json::Map<String, Json>) -> Vec<&'static str> {
+    let reported = || {
+        Kind::ALL
+            .iter()
+            .filter(|kind| anomalies.contains_key(kind.name()))
+    };
+    let others = reported().filter(|&&kind| model_of(kind).is_none());
+    let (weakest, stronger) = models::ruled_out(others.map(|kind| kind.name()));
+    let adds_nothing = |kind: Kind| {
+        let model = model_of(kind)?;
+        let asked = findings.get(kind).is_some();
+        (!asked || weakest.contains(model) || stronger.contains(model)).then_some(kind.name())
+    };
+    Kind::ALL.iter().copied().filter_map(adds_nothing).collect()
 }
 
 fn clauses(findings: &Findings, demand: &Demand) -> BTreeMap<String, String> {

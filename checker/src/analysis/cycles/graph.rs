@@ -39,6 +39,18 @@ impl Rels {
         Rels(self.0 & other.0)
     }
 
+    /// What the other set has not.
+    #[must_use]
+    pub const fn without(self, other: Rels) -> Rels {
+        Rels(self.0 & !other.0)
+    }
+
+    /// Each relation by itself, the strongest first.
+    pub fn each(self) -> impl Iterator<Item = Rels> {
+        let bits = (0..u8::BITS).map(|bit| Rels(1 << bit));
+        bits.filter(move |rel| rel.meets(self))
+    }
+
     /// The relation that explains an edge best: what was written before what was read, data before
     /// time.
     #[must_use]

@@ -9,8 +9,12 @@
 //! A cycle of ww edges is `G0`, one with wr edges `G1c`; `-realtime` if it needs an edge of real
 //! time. A history without any edge has no data flow: `empty-transaction-graph`. Polls are no
 //! snapshots, so there are no rw edges.
+//!
+//! Under `--profile jepsen` cycles are named as Elle names them ([`elle`]); elsewhere each class of
+//! which there is a cycle is named ([`search`]).
 
 pub mod class;
+pub mod elle;
 pub mod graph;
 pub mod points;
 pub mod scc;
@@ -18,7 +22,7 @@ pub mod search;
 
 use serde_json::{Value as Json, json};
 
-use super::facts::{Facts, NONE};
+use super::facts::{Dialect, Facts, NONE};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
 use crate::history::{KeyId, OpId, Outcome, Run, RunKind};
@@ -37,7 +41,14 @@ pub(super) fn find(facts: &Facts, ww_deps: bool, findings: &mut Findings) {
         });
         return;
     }
-    for cycle in search::search(&graph, class::FORWARD) {
+    let cycles = match facts.dialect {
+        Dialect::Own => search::search(&graph, class::FORWARD),
+        Dialect::Jepsen => {
+            let timed = facts.data_ops().map(|(id, op)| (id.0, op));
+            elle::search(facts.history.ops(), &graph, class::FORWARD, Some(timed)).named
+        }
+    };
+    for cycle in cycles {
         findings.add_whole(cycle.kind, 1, || detail(facts, &cycle));
     }
 }

@@ -32,6 +32,15 @@ pub struct Cycle {
     pub steps: Vec<(u32, Rels)>,
 }
 
+impl Cycle {
+    /// A cycle has no beginning: it is told from its earliest operation on.
+    pub(super) fn turn_to_earliest(&mut self) {
+        let steps = &mut self.steps;
+        let earliest = (0..steps.len()).min_by_key(|&at| steps[at].0).unwrap_or(0);
+        steps.rotate_left(earliest);
+    }
+}
+
 /// Finds one cycle of each class in each component, as short as it can be.
 #[must_use]
 pub fn search(graph: &Graph, classes: &[Class]) -> Vec<Cycle> {
@@ -44,22 +53,32 @@ pub fn search(graph: &Graph, classes: &[Class]) -> Vec<Cycle> {
             if implied.contains(class.kind.name()) {
                 continue;
             }
-            let rels = match class.turns {
-                Turns::None => class.rels,
-                _ => class.rels.and(Rels::RW),
-            };
-            let parts = components.among(rels, &component);
-            let cycle = parts
-                .iter()
-                .filter_map(|part| Part::new(graph, part, class).shortest())
-                .min_by_key(|cycle| cycle.steps.len());
-            if let Some(cycle) = cycle {
+            if let Some(cycle) = shortest(graph, &mut components, &component, class) {
                 implied.extend(models::implied(class.kind.name()));
                 cycles.push(cycle);
             }
         }
     }
     cycles
+}
+
+/// The shortest cycle of one class in one component.
+#[must_use]
+pub fn shortest(
+    graph: &Graph,
+    components: &mut Components,
+    component: &[u32],
+    class: &Class,
+) -> Option<Cycle> {
+    let rels = match class.turns {
+        Turns::None => class.rels,
+        _ => class.rels.and(Rels::RW),
+    };
+    let parts = components.among(rels, component);
+    parts
+        .iter()
+        .filter_map(|part| Part::new(graph, part, class).shortest())
+        .min_by_key(|cycle| cycle.steps.len())
 }
 
 /// What a path still lacks, and how it may turn.
@@ -293,16 +312,15 @@ impl<'a> Part<'a> {
             }
             from = node;
         }
-        // A cycle has no beginning: it is told from its earliest operation on.
-        let earliest = (0..steps.len()).min_by_key(|&at| steps[at].0).unwrap_or(0);
-        steps.rotate_left(earliest);
         let mut nodes: Vec<u32> = steps.iter().map(|&(node, _)| node).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        (nodes.len() == steps.len()).then_some(Cycle {
+        let mut cycle = Cycle {
             kind: self.class.kind,
             steps,
-        })
+        };
+        cycle.turn_to_earliest();
+        (nodes.len() == cycle.steps.len()).then_some(cycle)
     }
 }
 

@@ -41,7 +41,7 @@ fn trie_place(hash: u32) -> u64 {
 }
 
 /// `clojure.lang.Murmur3.hashLong`.
-fn hash(integer: i64) -> u32 {
+pub(crate) fn hash(integer: i64) -> u32 {
     if integer == 0 {
         return 0;
     }

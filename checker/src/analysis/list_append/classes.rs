@@ -1,5 +1,5 @@
-//! Elle's classes of cycles for list-append, the gravest first; each in three variants: by data
-//! alone, with the order of each process, with real-time order.
+//! Elle's classes of cycles for list-append, each in three variants: by data alone, with the order
+//! of each process, with real-time order.
 
 use super::super::cycles::class::{Class, Turns};
 use super::super::cycles::graph::Rels;
@@ -19,31 +19,43 @@ const fn class(kind: Kind, rels: Rels, required: &'static [Rels], turns: Turns) 
     }
 }
 
-/// All classes.
+/// All classes, in the order in which Elle looks for them: none is implied by one behind it.
 pub const ALL: &[Class] = &[
-    class(Kind::G0, WW, &[WW], Turns::None),
-    class(Kind::G1c, DATA, &[Rels::WR], Turns::None),
     class(Kind::GSingleItem, DATA, &[], Turns::Single),
+    class(Kind::G0, WW, &[WW], Turns::None),
     class(Kind::GNonadjacentItem, DATA, &[], Turns::Nonadjacent),
-    class(Kind::G2Item, DATA, &[], Turns::Multiple),
-    class(Kind::G0Process, WW.and(PROCESS), &[PROCESS], Turns::None),
-    class(
-        Kind::G1cProcess,
-        DATA.and(PROCESS),
-        &[Rels::WR, PROCESS],
-        Turns::None,
-    ),
     class(
         Kind::GSingleItemProcess,
         DATA.and(PROCESS),
         &[PROCESS],
         Turns::Single,
     ),
+    class(Kind::G1c, DATA, &[Rels::WR], Turns::None),
     class(
         Kind::GNonadjacentItemProcess,
         DATA.and(PROCESS),
         &[PROCESS],
         Turns::Nonadjacent,
+    ),
+    class(
+        Kind::GSingleItemRealtime,
+        DATA.and(REALTIME),
+        &[REALTIME],
+        Turns::Single,
+    ),
+    class(Kind::G2Item, DATA, &[], Turns::Multiple),
+    class(
+        Kind::GNonadjacentItemRealtime,
+        DATA.and(REALTIME),
+        &[REALTIME],
+        Turns::Nonadjacent,
+    ),
+    class(Kind::G0Process, WW.and(PROCESS), &[PROCESS], Turns::None),
+    class(
+        Kind::G1cProcess,
+        DATA.and(PROCESS),
+        &[Rels::WR, PROCESS],
+        Turns::None,
     ),
     class(
         Kind::G2ItemProcess,
@@ -57,18 +69,6 @@ pub const ALL: &[Class] = &[
         DATA.and(REALTIME),
         &[Rels::WR, REALTIME],
         Turns::None,
-    ),
-    class(
-        Kind::GSingleItemRealtime,
-        DATA.and(REALTIME),
-        &[REALTIME],
-        Turns::Single,
-    ),
-    class(
-        Kind::GNonadjacentItemRealtime,
-        DATA.and(REALTIME),
-        &[REALTIME],
-        Turns::Nonadjacent,
     ),
     class(
         Kind::G2ItemRealtime,

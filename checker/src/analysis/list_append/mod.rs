@@ -6,6 +6,7 @@
 //! which of them are forbidden follows from the consistency models that must hold ([`models`]).
 
 mod classes;
+pub use classes::ALL as ALL_CLASSES;
 mod dirty_update;
 mod g1;
 pub mod graph;
@@ -19,7 +20,7 @@ mod testing;
 
 use std::collections::BTreeSet;
 
-use super::cycles::search::search;
+use super::cycles::elle;
 use super::findings::{About, Details, Findings, Judge};
 use super::kind::Kind;
 use crate::{CheckError, History, Options};
@@ -103,7 +104,10 @@ pub fn run<'d>(history: &History, demand: &'d Demand, options: &Options) -> Find
                 Details::new(history).finish()
             });
         }
-        for cycle in search(&graph, classes::ALL) {
+        let timed =
+            (demand.clock() == Clock::Realtime).then(|| lists.txns().map(|(id, op)| (id.0, op)));
+        let cycles = elle::search(history.ops(), &graph, classes::ALL, timed);
+        for cycle in cycles.named.into_iter().chain(cycles.exist) {
             findings.add_whole(cycle.kind, 1, || graph::detail(&lists, &cycle));
         }
     }

@@ -213,38 +213,87 @@ const PROSCRIBED: Edges = &[
     ("parallel-snapshot-isolation", &["internal", "G1a"]),
     (
         "serializable",
-        &["G1", "G2", "predicate-read-miss", "internal"],
+        &[
+            "G1",
+            "G2",
+            "predicate-read-miss",
+            "internal",
+            "PL-3-cycle-exists",
+        ],
     ),
-    ("read-committed", &["G1"]),
+    ("read-committed", &["G1", "PL-2-cycle-exists"]),
     (
         "read-uncommitted",
-        &["G0", "duplicate-elements", "cyclic-versions"],
+        &[
+            "G0",
+            "duplicate-elements",
+            "cyclic-versions",
+            "PL-1-cycle-exists",
+        ],
     ),
     ("prefix", &["internal", "G1a"]),
     (
         "snapshot-isolation",
-        &["internal", "G1", "G-SI", "G-nonadjacent"],
+        &[
+            "internal",
+            "G1",
+            "G-SI",
+            "G-nonadjacent",
+            "PL-SI-cycle-exists",
+        ],
     ),
     ("read-atomic", &["internal", "G1a", "future-read"]),
-    ("repeatable-read", &["G1", "G2-item", "lost-update"]),
+    (
+        "repeatable-read",
+        &["G1", "G2-item", "lost-update", "PL-2.99-cycle-exists"],
+    ),
     ("update-atomic", &["lost-update"]),
     (
         "strong-serializable",
-        &["G1", "G1c-realtime", "G2-realtime"],
+        &["G1", "G1c-realtime", "G2-realtime", "PL-SS-cycle-exists"],
     ),
-    ("strong-session-read-uncommitted", &["G0-process"]),
-    ("strong-session-read-committed", &["G1c-process"]),
-    ("strong-read-uncommitted", &["G0-realtime"]),
-    ("strong-read-committed", &["G1c-realtime"]),
+    (
+        "strong-session-read-uncommitted",
+        &["G0-process", "strong-session-PL-1-cycle-exists"],
+    ),
+    (
+        "strong-session-read-committed",
+        &["G1c-process", "strong-session-PL-2-cycle-exists"],
+    ),
+    (
+        "strong-read-uncommitted",
+        &["G0-realtime", "strong-PL-1-cycle-exists"],
+    ),
+    (
+        "strong-read-committed",
+        &["G1c-realtime", "strong-PL-2-cycle-exists"],
+    ),
     (
         "strong-session-snapshot-isolation",
-        &["internal", "G1-process", "G-nonadjacent-process"],
+        &[
+            "internal",
+            "G1-process",
+            "G-nonadjacent-process",
+            "strong-session-snapshot-isolation-cycle-exists",
+        ],
     ),
     (
         "strong-snapshot-isolation",
-        &["internal", "G1-realtime", "G-nonadjacent-realtime"],
+        &[
+            "internal",
+            "G1-realtime",
+            "G-nonadjacent-realtime",
+            "strong-snapshot-isolation-cycle-exists",
+        ],
     ),
-    ("strong-session-serializable", &["G1-process", "G2-process"]),
+    (
+        "strong-session-serializable",
+        &[
+            "G1-process",
+            "G2-process",
+            "strong-session-serializable-cycle-exists",
+        ],
+    ),
     ("update-serializable", &["G1", "G-update"]),
 ];
 
@@ -328,6 +377,12 @@ pub fn implying(anomalies: &Names) -> Names {
 #[must_use]
 pub fn implied(anomaly: &'static str) -> Names {
     reachable(IMPLIED, [anomaly])
+}
+
+/// Models that cannot hold where this one does not, itself included.
+#[must_use]
+pub fn stronger(model: &'static str) -> Names {
+    reaching(MODELS, &Names::from([model]))
 }
 
 /// Models that cannot hold where these anomalies occur: the weakest of them, and the others.
