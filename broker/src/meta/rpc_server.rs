@@ -152,6 +152,11 @@ impl Connection {
             () = reading => {}
             () = working => {}
         }
+        if self.newest.is(peer, self.serial) {
+            let core = &self.core;
+            let grace = core.config.broker_heartbeat_interval * 2;
+            core.sessions().hung_up(core.now(), peer, grace);
+        }
     }
 
     /// Carries out requests side by side and writes each answer when it is there.

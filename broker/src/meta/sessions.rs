@@ -109,6 +109,16 @@ impl Sessions {
         ended
     }
 
+    /// The broker's connection to the controller port ended. A process that lives makes a new one
+    /// for its next heartbeat; one that was killed has no more to say, and its partitions need not
+    /// wait for the whole session. A hint only: fencing somebody who lives costs an election, never
+    /// a record. Nothing is concluded from a connection that merely fell silent.
+    pub fn hung_up(&mut self, now: Duration, id: BrokerId, grace: Duration) {
+        if let Some(Session::Open { deadline, .. }) = self.brokers.get_mut(&id) {
+            *deadline = (*deadline).min(now + grace);
+        }
+    }
+
     /// One session for every registration in `image`, and no other.
     fn follow(&mut self, now: Duration, image: &MetadataImage) {
         self.brokers.retain(|id, _| image.brokers.contains_key(id));
@@ -224,6 +234,38 @@ mod tests {
             ended = sessions.review(at(second), term, in_touch, image).len();
         }
         ended
+    }
+
+    #[test]
+    fn who_hung_up_is_fenced_after_the_grace_unless_it_is_heard_again() {
+        let grace = Duration::from_secs(2);
+        for heard_again in [false, true] {
+            let mut sessions = Sessions::new(TIMEOUT);
+            let image = image(1, 7, false);
+            assert_eq!(review(&mut sessions, 0..=3, 1, true, &image), 0);
+            sessions.hung_up(at(3), ONE, grace);
+            assert_eq!(
+                review(&mut sessions, 4..=4, 1, true, &image),
+                0,
+                "within the grace"
+            );
+            if heard_again {
+                sessions.heartbeat(at(4), beat(7, 1), &image);
+                assert_eq!(review(&mut sessions, 5..=13, 1, true, &image), 0);
+                assert_eq!(review(&mut sessions, 14..=14, 1, true, &image), 1);
+            } else {
+                assert_eq!(review(&mut sessions, 5..=5, 1, true, &image), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn hanging_up_never_prolongs_a_session() {
+        let mut sessions = Sessions::new(TIMEOUT);
+        let image = image(1, 7, false);
+        assert_eq!(review(&mut sessions, 0..=9, 1, true, &image), 0);
+        sessions.hung_up(at(9), ONE, TIMEOUT);
+        assert_eq!(review(&mut sessions, 10..=10, 1, true, &image), 1);
     }
 
     #[test]

@@ -247,20 +247,21 @@ fn produce(
             let due = pause.mul_f64(f64::from(sent));
             let early = due.saturating_sub(meter.epoch.elapsed());
             if !early.is_zero() {
-                producer.poll(early.min(POLL));
+                // Never less than a millisecond: a producer that spins takes the brokers' cores.
+                producer.poll(early.max(POLL));
                 continue;
             }
         }
-        let partition = (number.wrapping_add(sent) % case.partitions.unsigned_abs()).cast_signed();
         // What is due counts from then on, or a slow cluster would be spared (coordinated
         // omission); at full speed a message is due when there is room for it.
         let born = pause.map_or_else(
             || meter.now(),
             |pause| u64::try_from(pause.mul_f64(f64::from(sent)).as_nanos()).unwrap_or(u64::MAX),
         );
-        let record = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, born as usize)
-            .partition(partition)
-            .payload(&payload);
+        // No key and no partition: the client fills one batch after another, as it would for
+        // anybody (KIP-480, sticky partitions).
+        let record =
+            BaseRecord::<(), [u8], usize>::with_opaque_to(topic, born as usize).payload(&payload);
         match producer.send(record) {
             Ok(()) => sent = sent.wrapping_add(1),
             Err((error, _)) if is_full(&error) => {
@@ -294,7 +295,11 @@ fn read(
     topic: &str,
     number: u32,
 ) -> anyhow::Result<()> {
-    let consumer: BaseConsumer = settings.reader().create()?;
+    let mut config = settings.reader();
+    // librdkafka assigns to members of a group only; offsets are given and none is committed, so no
+    // coordinator is needed, and a broker without one will do.
+    config.set("group.id", "bench");
+    let consumer: BaseConsumer = config.create()?;
     let mut share = TopicPartitionList::new();
     for partition in 0..case.partitions {
         if partition.unsigned_abs() % case.consumers == number {
