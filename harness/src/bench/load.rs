@@ -132,11 +132,11 @@ pub async fn run(bed: &Bed, case: &Case, seconds: Duration) -> anyhow::Result<Me
     });
     let settings = bed.settings(case);
     let mut producing = Vec::new();
-    for number in 0..case.producers {
+    for _ in 0..case.producers {
         let (meter, settings) = (meter.clone(), settings.clone());
         let (case, topic) = (case.clone(), topic.clone());
         producing.push(std::thread::spawn(move || {
-            produce(&meter, &settings, &case, &topic, number)
+            produce(&meter, &settings, &case, &topic)
         }));
     }
     let mut reading = Vec::new();
@@ -219,7 +219,6 @@ fn produce(
     settings: &ClientSettings,
     case: &Case,
     topic: &str,
-    number: u32,
 ) -> anyhow::Result<Histogram<u64>> {
     let reports = Reports {
         meter: meter.clone(),
