@@ -31,6 +31,9 @@ use crate::invariants::{Invariant, uphold};
 use crate::storage::{File, Storage, is_no_handle, is_no_space};
 use crate::types::{Durability, Lsn};
 
+/// In replicated mode: bytes that are handed to the disk at once, long before they are synced.
+const WRITEBACK_BYTES: u64 = 1 << 20;
+
 const PADDING: [u8; FRAME_ALIGN] = [0; FRAME_ALIGN];
 
 /// A record with its place in the WAL.
@@ -83,6 +86,8 @@ struct Current {
     base: Lsn,
     /// Whether something was written since the last sync.
     dirty: bool,
+    /// Position up to which the disk was asked to take what was written.
+    asked: u64,
 }
 
 /// The writer. One per log directory.
@@ -211,6 +216,7 @@ impl Wal {
             path,
             base,
             dirty: true,
+            asked: 0,
         })
     }
 
@@ -237,6 +243,15 @@ impl Wal {
             .write_at(position, &slices)
             .map_err(|source| failure("write", &current.path, source))?;
         self.written = run.last().map_or(self.written, Frame::end);
+        // Else the whole file waits in memory until the sync of its end, which then holds up
+        // everybody's appends for as long as the disk takes for all of it.
+        let end = position_in(current.base, self.written);
+        if self.durability == Durability::Replicated && end - current.asked >= WRITEBACK_BYTES {
+            current
+                .file
+                .start_writeback(current.asked, end - current.asked);
+            current.asked = end;
+        }
         let bytes = self.written.get() - run[0].lsn.get();
         self.metrics.bytes.add(bytes);
         self.metrics.frames.add(run.len() as u64);

@@ -33,6 +33,10 @@ pub trait File: Send + Sync {
     /// The operating system's: what was written since the last sync may be lost, for good.
     fn datasync(&self) -> io::Result<()>;
 
+    /// Asks that what was written to these bytes be on its way to the disk, and does not wait. It
+    /// promises nothing: a later [`Self::datasync`] has less to wait for, that is all.
+    fn start_writeback(&self, _from: u64, _len: u64) {}
+
     /// Cuts the file, or extends it with zeros.
     ///
     /// # Errors
