@@ -170,7 +170,6 @@ impl Cluster for Fake {
                     n.delays.retain(|delay| other(&delay.0));
                 });
             }
-            AgentCommand::Heal { .. } | AgentCommand::Status => {}
             AgentCommand::Probe(probe) => {
                 let one = |to: &_| self.probe(node, *to, probe.say.is_some());
                 return Ok(AgentReply {
@@ -179,6 +178,8 @@ impl Cluster for Fake {
                     ..AgentReply::default()
                 });
             }
+            // What it does not know it does not do: the measurement will say so.
+            _ => {}
         }
         Ok(self.status(node))
     }
@@ -332,6 +333,7 @@ fn schedule(actions: &[Action]) -> Schedule {
             main_ms: 60_000,
             clients: false,
             overlap: false,
+            random: false,
         },
         faults: actions.iter().enumerate().map(fault).collect(),
     }
@@ -343,6 +345,7 @@ fn isolate(spares: &[Listener], clients: bool) -> Action {
     Action::Partition {
         shape: Shape::Isolate { target: LEADER },
         spares: spares.to_vec(),
+        only: Vec::new(),
         clients,
     }
 }
@@ -353,6 +356,7 @@ fn ring() -> Action {
             order: [1, 2, 3].map(NodeId).to_vec(),
         },
         spares: Vec::new(),
+        only: Vec::new(),
         clients: false,
     }
 }

@@ -1,253 +1,77 @@
-//! What can go wrong, and to whom: fault kinds, targets by role, the shapes of a partition.
+//! What can go wrong, and to whom: faults as data.
 //!
-//! Everything here is data. A target is a role ("the leader of partition 3"), never a node that
-//! somebody looked up: who has the role is found when the fault is due, so that a schedule does
-//! not depend on the cluster that it will meet.
-
-use std::fmt;
-use std::str::FromStr;
+//! Everything here is data: kinds are in [`crate::kind`], targets and the shapes of partitions in
+//! [`crate::shape`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::node::{Listener, NodeId};
 
-/// A kind of fault, as `--nemesis` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// Links between brokers (and, if asked for, to the clients) are cut.
-    Partition,
-    /// SIGKILL, and a start some seconds later.
-    Kill,
-    /// The process stands still, its sockets stay open.
-    Pause,
-    /// The traffic of the replication port is held back.
-    DelayWatermark,
-    /// One direction of a node's links is cut: it is not heard, or it does not hear.
-    OneWay,
-    /// A machine loses power, and with it every write that was not synced.
-    LoseUnsynced,
-    /// A machine loses power, and of each write that was not synced some blocks are there.
-    TornWrites,
-    /// Several machines lose power at once, sometimes all.
-    Blackout,
-    /// There is no room on a disk any more.
-    DiskFull,
-    /// A disk says that a sync failed, which is the end of the process.
-    SyncError,
-    /// A disk is slow: each sync takes a large part of a second.
-    SlowDisk,
+pub use crate::kind::{FaultKind, Platform, UnknownFault};
+pub use crate::shape::{Shape, Target};
+
+/// What is wrong with a node's link. Percentages and rates hold for each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "link", rename_all = "kebab-case")]
+pub enum Impairment {
+    /// Packets take longer; their order stays.
+    Latency {
+        /// Every packet, in milliseconds.
+        #[serde(rename = "delay-ms")]
+        delay_ms: u32,
+        /// Up to so much more, drawn for each packet, in milliseconds.
+        #[serde(rename = "jitter-ms")]
+        jitter_ms: u32,
+    },
+    /// Some packets wait, and later ones overtake them.
+    Reorder {
+        /// How many of a hundred.
+        percent: u32,
+        /// How long they wait, in milliseconds.
+        #[serde(rename = "delay-ms")]
+        delay_ms: u32,
+    },
+    /// Some packets are lost.
+    Loss {
+        /// How many of a hundred.
+        percent: u32,
+    },
+    /// So many bytes a second pass.
+    Rate {
+        /// KiB a second.
+        #[serde(rename = "kib-per-second")]
+        kib_per_second: u32,
+    },
 }
 
-impl FaultKind {
-    /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 4] = [
-        Self::Partition,
-        Self::Kill,
-        Self::Pause,
-        Self::DelayWatermark,
-    ];
+/// A rate up to this, in KiB a second, is a trickle.
+pub const TRICKLE_KIB: u32 = 8;
 
-    /// The kinds that only a simulation offers: they need its disks, or are proven only there.
-    pub const SIMULATED: [Self; 7] = [
-        Self::OneWay,
-        Self::LoseUnsynced,
-        Self::TornWrites,
-        Self::Blackout,
-        Self::DiskFull,
-        Self::SyncError,
-        Self::SlowDisk,
-    ];
-
-    /// Every kind, those that every runtime offers first.
-    pub fn every() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().chain(Self::SIMULATED)
-    }
-
-    /// The name on the command line and in the history.
-    pub fn name(self) -> &'static str {
+impl Impairment {
+    /// Its kind of fault.
+    #[must_use]
+    pub fn kind(self) -> FaultKind {
         match self {
-            Self::Partition => "partition",
-            Self::Kill => "kill",
-            Self::Pause => "pause",
-            Self::DelayWatermark => "delay-watermark",
-            Self::OneWay => "one-way",
-            Self::LoseUnsynced => "lose-unsynced",
-            Self::TornWrites => "torn-writes",
-            Self::Blackout => "blackout",
-            Self::DiskFull => "disk-full",
-            Self::SyncError => "sync-error",
-            Self::SlowDisk => "slow-disk",
+            Self::Latency { .. } => FaultKind::Latency,
+            Self::Reorder { .. } => FaultKind::Reorder,
+            Self::Loss { .. } => FaultKind::Loss,
+            Self::Rate { kib_per_second } if kib_per_second <= TRICKLE_KIB => FaultKind::Trickle,
+            Self::Rate { .. } => FaultKind::Bandwidth,
         }
     }
 
-    /// One line for `harness list` and `--help`.
-    pub fn about(self) -> &'static str {
+    fn describe(self) -> String {
         match self {
-            Self::Partition => "cuts links between brokers: a leader, one node, halves, a ring",
-            Self::Kill => "kill -9 of a broker, started again some seconds later",
-            Self::Pause => "freezes a broker's process, its connections stay open",
-            Self::DelayWatermark => "delays the traffic of the replication port, each way",
-            Self::OneWay => "cuts one direction of a node's links (simulation only)",
-            Self::LoseUnsynced => {
-                "power loss of a machine: un-synced writes are gone (simulation only)"
+            Self::Latency {
+                delay_ms,
+                jitter_ms,
+            } => format!("{delay_ms} to {} ms each way", delay_ms + jitter_ms),
+            Self::Reorder { percent, delay_ms } => {
+                format!("{percent} % wait {delay_ms} ms and are overtaken")
             }
-            Self::TornWrites => {
-                "power loss of a machine: un-synced writes are there in parts (simulation only)"
-            }
-            Self::Blackout => "power loss of several machines at once (simulation only)",
-            Self::DiskFull => "a disk without room, for a while (simulation only)",
-            Self::SyncError => "a sync that fails: the broker has to stop (simulation only)",
-            Self::SlowDisk => "a disk whose syncs take very long (simulation only)",
+            Self::Loss { percent } => format!("{percent} % lost each way"),
+            Self::Rate { kib_per_second } => format!("{kib_per_second} KiB a second each way"),
         }
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A word after `--nemesis` that is no fault kind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown nemesis `{0}`: `harness list nemeses` has them; \
-     lists of them (partition,kill) and none are understood, too"
-)]
-pub struct UnknownFault(pub String);
-
-impl FromStr for FaultKind {
-    type Err = UnknownFault;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::every().find(|kind| kind.name() == text);
-        found.ok_or_else(|| UnknownFault(text.to_owned()))
-    }
-}
-
-/// Who is hit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "role", rename_all = "kebab-case")]
-pub enum Target {
-    /// Whoever leads this partition when the fault is due (partitions are counted from 0).
-    Leader {
-        /// Which partition.
-        partition: u32,
-    },
-    /// An in-sync follower of this partition when the fault is due.
-    Follower {
-        /// Which partition.
-        partition: u32,
-    },
-    /// The leader of the metadata quorum when the fault is due.
-    Controller,
-    /// This node, whatever it is doing.
-    Node {
-        /// Which node.
-        node: NodeId,
-    },
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Leader { partition } => write!(f, "leader of partition {partition}"),
-            Self::Follower { partition } => write!(f, "a follower of partition {partition}"),
-            Self::Controller => f.write_str("controller"),
-            Self::Node { node } => write!(f, "node {}", node.0),
-        }
-    }
-}
-
-/// Which links between brokers a partition cuts. All shapes but the ring cut both directions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "shape", rename_all = "kebab-case")]
-pub enum Shape {
-    /// One node from every other broker.
-    Isolate {
-        /// Which.
-        target: Target,
-    },
-    /// The nodes of `side` from all the others.
-    Halves {
-        /// The smaller side.
-        side: Vec<NodeId>,
-    },
-    /// The ends of a line see only the bridge between them, which sees both: in the order given,
-    /// the first half cannot reach the last half, and the node in the middle reaches everybody.
-    Bridge {
-        /// All nodes, the bridge in the middle.
-        order: Vec<NodeId>,
-    },
-    /// One direction of all links between one node and every other broker.
-    OneWay {
-        /// Which node.
-        target: Target,
-        /// It does not hear the others (else: they do not hear it).
-        deaf: bool,
-    },
-    /// Jepsen's majorities ring: each node hears itself and the next ones round the circle, a
-    /// majority in all, and no two nodes hear the same majority. One-way cuts; with TCP that
-    /// leaves a link only where both ends hear each other (with three nodes: none).
-    Ring {
-        /// All nodes, round the circle.
-        order: Vec<NodeId>,
-    },
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |nodes: &[NodeId], between: &str| {
-            let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
-            names.join(between)
-        };
-        match self {
-            Self::Isolate { target } => write!(f, "isolate {target}"),
-            Self::OneWay { target, deaf: true } => write!(f, "{target} hears nobody"),
-            Self::OneWay { target, .. } => write!(f, "nobody hears {target}"),
-            Self::Halves { side } => write!(f, "{} | the others", names(side, " ")),
-            Self::Bridge { order } => write!(f, "bridge {}", names(order, " - ")),
-            Self::Ring { order } => write!(f, "majorities ring {}", names(order, " > ")),
-        }
-    }
-}
-
-impl Shape {
-    /// The links that it cuts, as (from, to): `to` no longer hears `from`. `isolated` is who has
-    /// the role that an isolation is aimed at.
-    pub fn deaf(&self, nodes: &[NodeId], isolated: Option<NodeId>) -> Vec<(NodeId, NodeId)> {
-        let cut = |from: NodeId, to: NodeId| match self {
-            Self::Isolate { .. } => (Some(from) == isolated) != (Some(to) == isolated),
-            Self::OneWay { deaf, .. } => {
-                let (it, other) = if *deaf { (to, from) } else { (from, to) };
-                Some(it) == isolated && Some(other) != isolated
-            }
-            Self::Halves { side } => side.contains(&from) != side.contains(&to),
-            Self::Bridge { order } => {
-                let middle = order.len() / 2;
-                let place = |node| order.iter().position(|n| *n == node);
-                match (place(from), place(to)) {
-                    (Some(a), Some(b)) => (a < middle && b > middle) || (b < middle && a > middle),
-                    _ => false,
-                }
-            }
-            Self::Ring { order } => {
-                let count = order.len();
-                let place = |node| order.iter().position(|n| *n == node);
-                match (place(from), place(to)) {
-                    // `to` hears the next `count / 2` after itself.
-                    (Some(a), Some(b)) => (a + count - b) % count > count / 2,
-                    _ => false,
-                }
-            }
-        };
-        let mut links = Vec::new();
-        for from in nodes {
-            let others = nodes.iter().filter(|to| *to != from && cut(*from, **to));
-            links.extend(others.map(|to| (*from, *to)));
-        }
-        links
     }
 }
 
@@ -263,6 +87,9 @@ pub enum Action {
         /// Listeners whose connections are left alone.
         #[serde(default)]
         spares: Vec<Listener>,
+        /// If not empty: the only listeners whose connections are cut.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only: Vec<Listener>,
         /// Whether the nodes named by the shape lose the clients too.
         #[serde(default)]
         clients: bool,
@@ -322,6 +149,59 @@ pub enum Action {
         #[serde(rename = "sync-ms")]
         sync_ms: u32,
     },
+    /// See [`FaultKind::Latency`], [`FaultKind::Reorder`], [`FaultKind::Loss`],
+    /// [`FaultKind::Bandwidth`], [`FaultKind::Trickle`].
+    Impair {
+        /// Whose link, to everybody.
+        target: Target,
+        /// What is wrong with it.
+        #[serde(flatten)]
+        impairment: Impairment,
+    },
+    /// See [`FaultKind::Reset`].
+    Reset {
+        /// Whose connections.
+        target: Target,
+        /// Whose listeners; those that the target opened to others stay.
+        listeners: Vec<Listener>,
+    },
+    /// See [`FaultKind::HalfOpen`].
+    HalfOpen {
+        /// Whose connections.
+        target: Target,
+        /// At which of its listeners.
+        listeners: Vec<Listener>,
+    },
+    /// See [`FaultKind::Stop`].
+    Stop {
+        /// Who.
+        target: Target,
+    },
+    /// See [`FaultKind::RollingRestart`].
+    RollingRestart {
+        /// Who, in order.
+        order: Vec<NodeId>,
+        /// How long each is down, in milliseconds.
+        #[serde(rename = "down-ms")]
+        down_ms: u32,
+    },
+    /// See [`FaultKind::Chase`].
+    Chase {
+        /// The first who is killed: a leader.
+        target: Target,
+        /// How many are killed.
+        times: u32,
+    },
+    /// See [`FaultKind::Cpu`], [`FaultKind::Memory`].
+    Pressure {
+        /// Beside whom.
+        target: Target,
+        /// Busy threads for each processor of the machine.
+        #[serde(rename = "threads-per-cpu")]
+        threads_per_cpu: u32,
+        /// MiB that are taken.
+        mib: u32,
+    },
 }
 
 impl Action {
@@ -332,6 +212,11 @@ impl Action {
                 shape: Shape::OneWay { .. },
                 ..
             } => FaultKind::OneWay,
+            Self::Partition {
+                shape: Shape::Clients { .. } | Shape::AllClients,
+                ..
+            } => FaultKind::ClientPartition,
+            Self::Partition { only, .. } if !only.is_empty() => FaultKind::PortPartition,
             Self::Partition { .. } => FaultKind::Partition,
             Self::Kill { .. } => FaultKind::Kill,
             Self::Pause { .. } => FaultKind::Pause,
@@ -342,42 +227,56 @@ impl Action {
             Self::DiskFull { .. } => FaultKind::DiskFull,
             Self::SyncError { .. } => FaultKind::SyncError,
             Self::SlowDisk { .. } => FaultKind::SlowDisk,
+            Self::Impair { impairment, .. } => impairment.kind(),
+            Self::Reset { .. } => FaultKind::Reset,
+            Self::HalfOpen { .. } => FaultKind::HalfOpen,
+            Self::Stop { .. } => FaultKind::Stop,
+            Self::RollingRestart { .. } => FaultKind::RollingRestart,
+            Self::Chase { .. } => FaultKind::Chase,
+            Self::Pressure { mib: 0, .. } => FaultKind::Cpu,
+            Self::Pressure { .. } => FaultKind::Memory,
         }
     }
 
     /// The role it is aimed at, if it is aimed at one.
     pub fn target(&self) -> Option<&Target> {
         match self {
-            Self::Partition {
-                shape: Shape::Isolate { target } | Shape::OneWay { target, .. },
-                ..
-            }
-            | Self::Kill { target }
+            Self::Partition { shape, .. } => shape.target(),
+            Self::Kill { target }
             | Self::Pause { target }
             | Self::DelayWatermark { target, .. }
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
-            | Self::SlowDisk { target, .. } => Some(target),
-            Self::Partition { .. } | Self::Blackout { .. } => None,
+            | Self::SlowDisk { target, .. }
+            | Self::Impair { target, .. }
+            | Self::Reset { target, .. }
+            | Self::HalfOpen { target, .. }
+            | Self::Stop { target }
+            | Self::Chase { target, .. }
+            | Self::Pressure { target, .. } => Some(target),
+            Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
 
     /// The same, to aim it at somebody else.
     pub fn target_mut(&mut self) -> Option<&mut Target> {
         match self {
-            Self::Partition {
-                shape: Shape::Isolate { target } | Shape::OneWay { target, .. },
-                ..
-            }
-            | Self::Kill { target }
+            Self::Partition { shape, .. } => shape.target_mut(),
+            Self::Kill { target }
             | Self::Pause { target }
             | Self::DelayWatermark { target, .. }
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
-            | Self::SlowDisk { target, .. } => Some(target),
-            Self::Partition { .. } | Self::Blackout { .. } => None,
+            | Self::SlowDisk { target, .. }
+            | Self::Impair { target, .. }
+            | Self::Reset { target, .. }
+            | Self::HalfOpen { target, .. }
+            | Self::Stop { target }
+            | Self::Chase { target, .. }
+            | Self::Pressure { target, .. } => Some(target),
+            Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
 
@@ -387,13 +286,17 @@ impl Action {
             Self::Partition {
                 shape,
                 spares,
+                only,
                 clients,
             } => {
                 let mut text = shape.to_string();
                 if !spares.is_empty() {
-                    let spares: Vec<&str> = spares.iter().map(|l| l.name()).collect();
                     text.push_str("; spares the port of ");
-                    text.push_str(&spares.join(", "));
+                    text.push_str(&names(spares));
+                }
+                if !only.is_empty() {
+                    text.push_str("; only the port of ");
+                    text.push_str(&names(only));
                 }
                 if *clients {
                     text.push_str("; clients too");
@@ -404,6 +307,7 @@ impl Action {
             | Self::Pause { target }
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
+            | Self::Stop { target }
             | Self::SyncError { target } => target.to_string(),
             Self::SlowDisk { target, sync_ms } => format!("{target}: {sync_ms} ms a sync"),
             Self::Blackout { nodes, torn } => {
@@ -418,6 +322,30 @@ impl Action {
             } => format!(
                 "replication port of {target}: {inbound_ms} ms inbound, {outbound_ms} ms outbound"
             ),
+            other => other.describe_further(),
+        }
+    }
+
+    fn describe_further(&self) -> String {
+        match self {
+            Self::Impair { target, impairment } => {
+                format!("link of {target}: {}", impairment.describe())
+            }
+            Self::Reset { target, listeners } | Self::HalfOpen { target, listeners } => {
+                format!("the port of {} of {target}", names(listeners))
+            }
+            Self::RollingRestart { order, down_ms } => {
+                let order: Vec<String> = order.iter().map(NodeId::to_string).collect();
+                format!("{}, each down for {down_ms} ms", order.join(" then "))
+            }
+            Self::Chase { target, times } => format!("{target}, {times} times"),
+            Self::Pressure {
+                target,
+                threads_per_cpu,
+                mib: 0,
+            } => format!("beside {target}: {threads_per_cpu} busy threads a processor"),
+            Self::Pressure { target, mib, .. } => format!("beside {target}: {mib} MiB"),
+            other => other.kind().name().to_owned(),
         }
     }
 
@@ -430,21 +358,36 @@ impl Action {
             // With the controller in reach the leader's session goes on: followers leave the
             // ISR and the leader stays.
             Self::Partition {
-                shape: Shape::OneWay { .. },
+                shape: Shape::OneWay { .. } | Shape::Clients { .. } | Shape::AllClients,
                 ..
             } => false,
+            // Whom the others do not hear has no session, whatever else it hears.
+            Self::Partition { only, .. } if !only.is_empty() => {
+                only.contains(&Listener::Controller)
+            }
             Self::Partition { spares, .. } => !spares.contains(&Listener::Controller),
             Self::Kill { .. } | Self::Pause { .. } | Self::PowerLoss { .. } => true,
+            Self::Stop { .. } | Self::Chase { .. } => true,
             Self::SyncError { .. } => true,
             Self::DelayWatermark { .. }
             | Self::Blackout { .. }
             | Self::DiskFull { .. }
-            | Self::SlowDisk { .. } => false,
+            | Self::SlowDisk { .. }
+            | Self::Impair { .. }
+            | Self::Reset { .. }
+            | Self::HalfOpen { .. }
+            | Self::RollingRestart { .. }
+            | Self::Pressure { .. } => false,
         };
         forces_election.then_some(Requirement::LeaderEpochChange {
             partition: *partition,
         })
     }
+}
+
+fn names(listeners: &[Listener]) -> String {
+    let names: Vec<&str> = listeners.iter().map(|l| l.name()).collect();
+    names.join(", ")
 }
 
 /// What must be seen in the history for a fault to count as exercised. A run in which it is not

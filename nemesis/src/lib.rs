@@ -23,13 +23,15 @@ mod effect;
 pub mod executor;
 pub mod fault;
 pub mod journal;
+pub mod kind;
 pub mod node;
 pub mod roles;
 pub mod schedule;
+pub mod shape;
 
 pub use cluster::{Cluster, ClusterError, DiskOrder, NodeState};
 pub use executor::{Execution, Executor, NemesisError, Observer, Step, StepKind};
-pub use fault::{Action, Fault, FaultKind, Requirement, Shape, Target};
+pub use fault::{Action, Fault, FaultKind, Impairment, Platform, Requirement, Shape, Target};
 pub use journal::Journal;
 pub use node::{Listener, NodeId, Ports};
 pub use roles::{Leadership, Roles};

@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Action, Fault, FaultKind, Shape, Target};
+use crate::fault::{Action, Fault, FaultKind, Impairment, Shape, TRICKLE_KIB, Target};
 use crate::node::{Listener, NodeId};
 
 /// Quiet before the first fault, so that leaders are in office and producers are under way.
@@ -46,6 +46,10 @@ const TAIL_MS: u64 = 1_000;
 /// Delays of the replication port. The largest is far below `replica.lag.time.max.ms` (5 s), so
 /// that followers stay in sync and acknowledgements wait for them.
 const DELAYS_MS: [u32; 6] = [20, 50, 100, 200, 400, 800];
+/// Of a whole link: every answer takes twice as long, and so do heartbeats.
+const LATENCIES_MS: [u32; 4] = [20, 50, 100, 150];
+/// Below what the default workload sends.
+const RATES_KIB: [u32; 4] = [64, 256, 1_024, 4_096];
 
 /// What a schedule is made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +69,9 @@ pub struct ScheduleSpec {
     /// Processes and machines fail while links and disks do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overlap: bool,
+    /// In each period some of the kinds, together, or none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub random: bool,
 }
 
 /// A spec that no schedule can be made for.
@@ -86,8 +93,8 @@ pub enum SpecError {
     },
     /// Overlapping needs two sorts of faults.
     #[error(
-        "--overlap needs a fault that holds (partition, delay-watermark, one-way, slow-disk) and \
-         one to come inside it (kill, pause, or one of the others); --nemesis {kinds} has not both"
+        "--overlap needs a fault that holds (of links, or slow-disk) and one to come inside it \
+         (kill, pause, or one of the others); --nemesis {kinds} has not both"
     )]
     NothingToOverlap {
         /// The kinds asked for.
@@ -122,7 +129,9 @@ impl Schedule {
     pub fn generate(seed: u64, spec: &ScheduleSpec) -> Result<Self, SpecError> {
         check(spec)?;
         let mut draw = Draw::new(seed, spec);
-        let faults = if spec.overlap {
+        let faults = if spec.random {
+            draw.by_period()
+        } else if spec.overlap {
             draw.overlapping()
         } else {
             draw.in_turn()
@@ -146,6 +155,9 @@ impl Schedule {
         let mut kinds = names(&self.spec.kinds);
         if self.spec.overlap {
             kinds.push_str(" (overlapping)");
+        }
+        if self.spec.random {
+            kinds.push_str(" (random subsets)");
         }
         let mut text = format!(
             "schedule of seed {}: nemesis {kinds}, {} brokers, {} partitions, {} s\n",
@@ -194,11 +206,7 @@ impl Sorts {
         let mut kinds = kinds.to_vec();
         kinds.sort_unstable();
         kinds.dedup();
-        let holds = |kind: &FaultKind| {
-            let links = matches!(kind, FaultKind::Partition | FaultKind::OneWay);
-            links || matches!(kind, FaultKind::DelayWatermark | FaultKind::SlowDisk)
-        };
-        let (around, inside) = kinds.into_iter().partition(holds);
+        let (around, inside) = kinds.into_iter().partition(|kind| kind.holds());
         Self { around, inside }
     }
 }
@@ -222,16 +230,13 @@ fn check(spec: &ScheduleSpec) -> Result<(), SpecError> {
             partitions: spec.partitions,
         });
     }
-    let networked = |kind: &&FaultKind| {
-        let cut = matches!(**kind, FaultKind::Partition | FaultKind::OneWay);
-        cut || **kind == FaultKind::DelayWatermark
-    };
+    let networked = |kind: &&FaultKind| kind.is_of_links() || **kind == FaultKind::Chase;
     if let Some(kind) = spec.kinds.iter().find(networked)
         && spec.nodes < 2
     {
         return Err(SpecError::TooFewNodes { kind: *kind });
     }
-    let hold_ms = if spec.overlap {
+    let hold_ms = if spec.overlap || spec.random {
         HOLD_AROUND_LEAST_MS
     } else {
         HOLD_LEAST_MS
@@ -307,7 +312,7 @@ struct Draw<'a> {
     kills: Deck<Aim>,
     pauses: Deck<Aim>,
     delays: Deck<Aim>,
-    /// For what only a simulation does.
+    /// For all other kinds.
     others: Deck<Aim>,
 }
 
@@ -379,21 +384,7 @@ impl<'a> Draw<'a> {
             }
             let whom = action.target().cloned();
             push(&mut faults, at_ms, for_ms, action);
-            let end_ms = at_ms + for_ms - self.rng.random_range(MARGIN_MS);
-            let mut inner_ms = at_ms + self.rng.random_range(MARGIN_MS);
-            loop {
-                let hold_ms = self.rng.random_range(HOLD_INSIDE_MS);
-                if inner_ms + hold_ms > end_ms {
-                    break;
-                }
-                let Some(kind) = inside.draw(&mut self.rng) else {
-                    break;
-                };
-                let action = self.action(kind);
-                let action = self.near(action, whom.as_ref());
-                push(&mut faults, inner_ms, hold_ms, action);
-                inner_ms += hold_ms + self.rng.random_range(GAP_INSIDE_MS);
-            }
+            self.fill(&mut faults, (at_ms, for_ms), &mut inside, whom.as_ref());
             at_ms += for_ms + self.rng.random_range(GAP_MS);
         }
         faults
@@ -449,7 +440,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// A fault that only a simulation offers.
+    /// A fault that is not one of the first four.
     fn simulated(&mut self, kind: FaultKind) -> Action {
         if kind == FaultKind::Blackout {
             let mut nodes = self.order();
@@ -472,8 +463,10 @@ impl<'a> Draw<'a> {
                 } else {
                     Vec::new()
                 },
+                only: Vec::new(),
                 clients: false,
             },
+            kind if kind >= FaultKind::PortPartition => self.further(kind, target),
             FaultKind::LoseUnsynced => Action::PowerLoss {
                 target,
                 torn: false,
@@ -485,6 +478,160 @@ impl<'a> Draw<'a> {
                 target,
                 sync_ms: *DELAYS_MS.choose(&mut self.rng).expect("not empty"),
             },
+        }
+    }
+
+    /// The kinds that came later.
+    fn further(&mut self, kind: FaultKind, target: Target) -> Action {
+        let impair = |target, impairment| Action::Impair { target, impairment };
+        let listeners = vec![Listener::Client, Listener::Replication];
+        match kind {
+            FaultKind::PortPartition | FaultKind::ClientPartition => self.one_port(kind, target),
+            FaultKind::Latency => {
+                let delay_ms = *LATENCIES_MS.choose(&mut self.rng).expect("not empty");
+                let jitter_ms = self.rng.random_range(0..=delay_ms);
+                let impairment = Impairment::Latency {
+                    delay_ms,
+                    jitter_ms,
+                };
+                impair(target, impairment)
+            }
+            FaultKind::Reorder => {
+                let percent = self.rng.random_range(10..=40);
+                let delay_ms = self.rng.random_range(20..=80);
+                impair(target, Impairment::Reorder { percent, delay_ms })
+            }
+            FaultKind::Loss => {
+                let percent = self.rng.random_range(10..=30);
+                impair(target, Impairment::Loss { percent })
+            }
+            FaultKind::Bandwidth => {
+                let kib_per_second = *RATES_KIB.choose(&mut self.rng).expect("not empty");
+                impair(target, Impairment::Rate { kib_per_second })
+            }
+            FaultKind::Trickle => {
+                let kib_per_second = self.rng.random_range(2..=TRICKLE_KIB);
+                impair(target, Impairment::Rate { kib_per_second })
+            }
+            FaultKind::Reset => Action::Reset { target, listeners },
+            FaultKind::HalfOpen => Action::HalfOpen { target, listeners },
+            FaultKind::Stop => Action::Stop { target },
+            FaultKind::RollingRestart => {
+                let down_ms = self.rng.random_range(200..=1_500);
+                let order = self.order();
+                Action::RollingRestart { order, down_ms }
+            }
+            FaultKind::Chase => {
+                let target = self.target(Aim::Leader);
+                let times = self.rng.random_range(2..=3);
+                Action::Chase { target, times }
+            }
+            other => {
+                let cpu = other == FaultKind::Cpu;
+                Action::Pressure {
+                    target,
+                    threads_per_cpu: if cpu { 4 } else { 0 },
+                    mib: if cpu { 0 } else { 512 },
+                }
+            }
+        }
+    }
+
+    /// A cut of one port, or of the clients.
+    fn one_port(&mut self, kind: FaultKind, target: Target) -> Action {
+        let of_clients = kind == FaultKind::ClientPartition;
+        let shape = match self.rng.random_range(0..4) {
+            0 if of_clients => Shape::AllClients,
+            _ if of_clients => Shape::Clients { target },
+            0 => Shape::OneWay {
+                target,
+                deaf: self.rng.random(),
+            },
+            _ => Shape::Isolate { target },
+        };
+        let ports = [Listener::Replication, Listener::Controller];
+        let only = if of_clients {
+            Vec::new()
+        } else {
+            vec![*ports.choose(&mut self.rng).expect("not empty")]
+        };
+        Action::Partition {
+            shape,
+            spares: Vec::new(),
+            only,
+            clients: false,
+        }
+    }
+
+    /// In each period a random subset of the kinds, none included: of those that hold, at most
+    /// one; beside it, or inside it, one after the other, of the others.
+    fn by_period(&mut self) -> Vec<Fault> {
+        let sorts = Sorts::of(&self.spec.kinds);
+        let mut around = Deck::new(sorts.around, Vec::new());
+        let nested = |kind: &FaultKind| kind.is_of_one_process() || *kind == FaultKind::Cpu;
+        let (nested, alone): (Vec<_>, Vec<_>) = sorts.inside.into_iter().partition(nested);
+        let mut nested = Deck::new(nested, Vec::new());
+        let mut alone = Deck::new(alone, Vec::new());
+        let mut faults = Vec::new();
+        let mut at_ms = self.rng.random_range(LEAD_IN_MS);
+        let mut first = true;
+        loop {
+            let left = self.spec.main_ms.saturating_sub(TAIL_MS + at_ms);
+            let for_ms = self.rng.random_range(HOLD_AROUND_MS).min(left);
+            if for_ms < HOLD_AROUND_LEAST_MS {
+                return faults;
+            }
+            // A run without any fault proves nothing: the first period has one.
+            let subset = self.rng.random_range(u32::from(first)..8);
+            first = false;
+            let outer = match subset {
+                0 => None,
+                1..=2 => nested.draw(&mut self.rng),
+                3 => alone.draw(&mut self.rng),
+                _ => around.draw(&mut self.rng),
+            };
+            let outer = outer.or_else(|| match subset {
+                0 => None,
+                _ => {
+                    let some = around.draw(&mut self.rng);
+                    let some = some.or_else(|| nested.draw(&mut self.rng));
+                    some.or_else(|| alone.draw(&mut self.rng))
+                }
+            });
+            if let Some(kind) = outer {
+                let action = self.action(kind);
+                let whom = action.target().cloned();
+                push(&mut faults, at_ms, for_ms, action);
+                if subset >= 5 && kind.holds() {
+                    self.fill(&mut faults, (at_ms, for_ms), &mut nested, whom.as_ref());
+                }
+            }
+            at_ms += for_ms + self.rng.random_range(GAP_MS);
+        }
+    }
+
+    /// Puts faults inside one that holds for so long from then on.
+    fn fill(
+        &mut self,
+        faults: &mut Vec<Fault>,
+        (at_ms, for_ms): (u64, u64),
+        inside: &mut Deck<FaultKind>,
+        whom: Option<&Target>,
+    ) {
+        let end_ms = at_ms + for_ms - self.rng.random_range(MARGIN_MS);
+        let mut inner_ms = at_ms + self.rng.random_range(MARGIN_MS);
+        loop {
+            let hold_ms = self.rng.random_range(HOLD_INSIDE_MS);
+            if inner_ms + hold_ms > end_ms {
+                break;
+            }
+            let Some(kind) = inside.draw(&mut self.rng) else {
+                break;
+            };
+            let action = self.action(kind);
+            let action = self.near(action, whom);
+            push(faults, inner_ms, hold_ms, action);
+            inner_ms += hold_ms + self.rng.random_range(GAP_INSIDE_MS);
         }
     }
 
@@ -525,6 +672,7 @@ impl<'a> Draw<'a> {
         Action::Partition {
             shape,
             spares,
+            only: Vec::new(),
             clients: self.spec.clients,
         }
     }

@@ -33,11 +33,18 @@ pub fn list(what: Listing, json: bool) -> Exit {
 fn entries(what: Listing) -> Vec<(String, String)> {
     let owned = |(name, about): (&str, &str)| (name.to_owned(), about.to_owned());
     match what {
-        Listing::Nemeses => FaultKind::every()
-            .map(|kind| (kind.name(), kind.about()))
-            .chain([("none", "no faults at all")])
-            .map(owned)
-            .collect(),
+        Listing::Nemeses => {
+            let words = [
+                ("all", "each kind that the runtime offers, in turn"),
+                (
+                    "random",
+                    "in each period some of the kinds together, or none",
+                ),
+                ("none", "no faults at all"),
+            ];
+            let kinds = FaultKind::every().map(|kind| (kind.name().to_owned(), described(kind)));
+            kinds.chain(words.map(owned)).collect()
+        }
         Listing::Workloads => WORKLOADS.iter().copied().map(owned).collect(),
         Listing::Anomalies => ANOMALIES.iter().copied().map(owned).collect(),
         Listing::SeededBugs => catalogue::entries()
@@ -48,6 +55,23 @@ fn entries(what: Listing) -> Vec<(String, String)> {
             })
             .collect(),
     }
+}
+
+/// What it does, and on which runtimes how faithfully.
+fn described(kind: FaultKind) -> String {
+    let mut fidelity: Vec<(&str, Vec<&str>)> = Vec::new();
+    for platform in kind.platforms() {
+        let how = kind.fidelity(platform).unwrap_or_default();
+        match fidelity.iter_mut().find(|(other, _)| *other == how) {
+            Some((_, names)) => names.push(platform.name()),
+            None => fidelity.push((how, vec![platform.name()])),
+        }
+    }
+    let told = fidelity
+        .iter()
+        .map(|(how, names)| format!("{}: {how}", names.join(", ")));
+    let told: Vec<String> = told.collect();
+    format!("{} [{}]", kind.about(), told.join("; "))
 }
 
 const WORKLOADS: &[(&str, &str)] = &[

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use bench_args::BenchArgs;
 pub use matrix_args::MatrixArgs;
 pub use power_loss_args::PowerLossArgs;
-pub use run_args::{DurabilityName, RunArgs, RuntimeName, Workload};
+pub use run_args::{Choice, DurabilityName, RunArgs, RuntimeName, Workload};
 
 use crate::exit::{self, Exit};
 

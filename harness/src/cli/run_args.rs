@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::chaos::seeded_bug::SeededBug;
 use clap::{Args, ValueEnum};
-use nemesis::FaultKind;
+use nemesis::{FaultKind, Platform};
 
 use super::suggest::nearest;
 use crate::clients::Acks;
@@ -54,9 +54,10 @@ const TRICKLES: u32 = 6;
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Faults: partition, kill, pause, delay-watermark, a list of them (partition,kill), or none;
-    /// `harness list nemeses` has those that only a simulation offers, too [default: partition;
-    /// none for large-batch and for --bootstrap].
+    /// Faults: partition, kill, pause, delay-watermark and many more (`harness list nemeses`), a
+    /// list of them (partition,kill); all (each that the runtime offers, in turn; give it --time);
+    /// random (in each period some of them together, or none); or none [default: partition; none
+    /// for large-batch and for --bootstrap].
     #[arg(long, value_name = "LIST", value_parser = parse_nemesis)]
     pub nemesis: Option<NemesisList>,
     /// What is sent and read.
@@ -172,10 +173,27 @@ pub struct RunArgs {
 
 /// The faults of `--nemesis`; empty is `none`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NemesisList(pub Vec<FaultKind>);
+pub struct NemesisList(pub Vec<FaultKind>, pub Choice);
+
+/// How the kinds of faults were chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// By name.
+    #[default]
+    Named,
+    /// `all`: what the runtime offers, in turn.
+    All,
+    /// `random`: subsets of what the runtime offers, by period.
+    Random,
+}
 
 impl std::fmt::Display for NemesisList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.1 {
+            Choice::Named => {}
+            Choice::All => return f.write_str("all"),
+            Choice::Random => return f.write_str("random"),
+        }
         if self.0.is_empty() {
             return f.write_str("none");
         }
@@ -209,9 +227,23 @@ impl RunArgs {
     pub fn nemesis(&self) -> NemesisList {
         let bare = self.workload == Workload::LargeBatch || self.bootstrap.is_some();
         match &self.nemesis {
-            Some(nemesis) => nemesis.clone(),
+            Some(NemesisList(named, Choice::Named)) => NemesisList(named.clone(), Choice::Named),
+            Some(NemesisList(_, choice)) => {
+                NemesisList(FaultKind::offered(self.platform()).collect(), *choice)
+            }
             None if bare => NemesisList::default(),
-            None => NemesisList(vec![FaultKind::Partition]),
+            None => NemesisList(vec![FaultKind::Partition], Choice::Named),
+        }
+    }
+
+    /// Where the faults are done. Docker and namespaces offer the same.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        match self.runtime() {
+            RuntimeName::Sim => Platform::Sim,
+            RuntimeName::External => Platform::External,
+            RuntimeName::Docker => Platform::Docker,
+            RuntimeName::Auto | RuntimeName::Namespaces => Platform::Namespaces,
         }
     }
 
@@ -294,11 +326,18 @@ impl RunArgs {
     /// # Errors
     /// A sentence that names the flags and the mend.
     pub fn validate(&self) -> Result<(), String> {
+        let (platform, wanted) = (self.platform(), self.nemesis());
+        let missing = |kind: &&FaultKind| kind.fidelity(platform).is_none();
+        if platform != Platform::External
+            && let Some(kind) = wanted.0.iter().find(missing)
+        {
+            let offered: Vec<&str> = kind.platforms().map(Platform::name).collect();
+            return Err(format!(
+                "--nemesis {kind} needs --runtime {}",
+                offered.join(" or ")
+            ));
+        }
         if self.runtime() != RuntimeName::Sim {
-            let simulated = |kind: &&FaultKind| FaultKind::SIMULATED.contains(kind);
-            if let Some(kind) = self.nemesis().0.iter().find(simulated) {
-                return Err(format!("--nemesis {kind} needs --runtime sim"));
-            }
             if self.seeds != 1 {
                 return Err("--seeds needs --runtime sim".to_owned());
             }
@@ -352,14 +391,20 @@ fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
     if text == "none" {
         return Ok(NemesisList::default());
     }
-    if text.split(',').any(|name| name.trim() == "none") {
-        return Err("`none` stands alone".to_owned());
+    for (word, choice) in [("all", Choice::All), ("random", Choice::Random)] {
+        if text == word {
+            return Ok(NemesisList(Vec::new(), choice));
+        }
+    }
+    let alone = |name: &&str| ["none", "all", "random"].contains(name);
+    if let Some(word) = text.split(',').map(str::trim).find(alone) {
+        return Err(format!("`{word}` stands alone"));
     }
     let mut kinds = Vec::new();
     for name in text.split(',').map(str::trim) {
         let kind: FaultKind = name.parse().map_err(|error| {
             let names = FaultKind::every().map(FaultKind::name);
-            match nearest(name, names.chain(["none"])) {
+            match nearest(name, names.chain(["none", "all", "random"])) {
                 Some(near) => format!("unknown nemesis `{name}`; did you mean `{near}`?"),
                 None => format!("{error}"),
             }
@@ -368,7 +413,7 @@ fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
             kinds.push(kind);
         }
     }
-    Ok(NemesisList(kinds))
+    Ok(NemesisList(kinds, Choice::Named))
 }
 
 pub(super) fn parse_bug(text: &str) -> Result<SeededBug, String> {

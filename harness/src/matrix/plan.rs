@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use broker::chaos::catalogue::{Entry, Needs};
 use broker::chaos::seeded_bug::SeededBug;
-use nemesis::{FaultKind, Schedule, ScheduleSpec};
+use nemesis::{FaultKind, Platform, Schedule, ScheduleSpec};
 
 use crate::cli::{RunArgs, RuntimeName};
 
@@ -35,7 +35,7 @@ fn special(bug: SeededBug) -> &'static [&'static str] {
 pub fn of(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Result<Experiment, String> {
     let named = entry.nemeses.iter().copied().filter(|name| *name != "none");
     let offered = |name: &&str| match name.parse::<FaultKind>() {
-        Ok(kind) => runtime == RuntimeName::Sim || !FaultKind::SIMULATED.contains(&kind),
+        Ok(kind) => kind.fidelity(platform(runtime)).is_some(),
         Err(_) => false,
     };
     let (kinds, missing): (Vec<&str>, Vec<&str>) = named.partition(offered);
@@ -60,6 +60,13 @@ pub fn of(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Result<Experim
     })
 }
 
+fn platform(runtime: RuntimeName) -> Platform {
+    match runtime {
+        RuntimeName::Sim => Platform::Sim,
+        _ => Platform::Namespaces,
+    }
+}
+
 /// Whether there are faults that hold and others to come inside them: then two things go wrong
 /// at once, which most of these bugs need.
 fn overlaps(kinds: &[&str]) -> bool {
@@ -70,6 +77,7 @@ fn overlaps(kinds: &[&str]) -> bool {
         main_ms: 60_000,
         clients: false,
         overlap: true,
+        random: false,
     };
     Schedule::generate(0, &spec).is_ok()
 }

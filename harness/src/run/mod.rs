@@ -29,7 +29,7 @@ use nemesis::{Schedule, ScheduleSpec};
 use serde_json::json;
 
 use crate::artifacts::{self, Artifacts, BuildOptions};
-use crate::cli::{PowerLossArgs, RunArgs, RuntimeName, Workload};
+use crate::cli::{Choice, PowerLossArgs, RunArgs, RuntimeName, Workload};
 use crate::exit::Exit;
 use crate::runtime::doctor::Health;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
@@ -171,6 +171,7 @@ pub fn schedule_spec(args: &RunArgs) -> ScheduleSpec {
         main_ms: u64::try_from(args.time.as_millis()).unwrap_or(u64::MAX),
         clients: args.cut_clients,
         overlap: args.overlap,
+        random: args.nemesis().1 == Choice::Random,
     }
 }
 

@@ -12,7 +12,7 @@ use harness::runtime::{
     self, ClusterSpec, Program, Runtime, RuntimeChoice, RuntimeKind, namespaces,
 };
 use nemesis::journal::Owner;
-use nemesis::{Action, Journal, Leadership, Listener, NodeId, Roles, Shape, Target};
+use nemesis::{Action, Impairment, Journal, Leadership, Listener, NodeId, Roles, Shape, Target};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Where {
@@ -213,6 +213,7 @@ pub fn every_action() -> Vec<(&'static str, Action)> {
     let partition = |shape, spares: &[Listener], clients| Action::Partition {
         shape,
         spares: spares.to_vec(),
+        only: Vec::new(),
         clients,
     };
     let isolate = || Shape::Isolate {
@@ -228,6 +229,20 @@ pub fn every_action() -> Vec<(&'static str, Action)> {
     };
     let ring = Shape::Ring {
         order: order.clone(),
+    };
+    let one_way = Shape::OneWay {
+        target: leader.clone(),
+        deaf: true,
+    };
+    let one_port = Action::Partition {
+        shape: isolate(),
+        spares: Vec::new(),
+        only: vec![Listener::Replication],
+        clients: false,
+    };
+    let impair = |impairment| Action::Impair {
+        target: leader.clone(),
+        impairment,
     };
     vec![
         ("isolate", partition(isolate(), &[], false)),
@@ -249,6 +264,49 @@ pub fn every_action() -> Vec<(&'static str, Action)> {
             "pause",
             Action::Pause {
                 target: leader.clone(),
+            },
+        ),
+        ("one-way", partition(one_way, &[], false)),
+        ("port partition", one_port),
+        (
+            "clients",
+            partition(
+                Shape::Clients {
+                    target: leader.clone(),
+                },
+                &[],
+                false,
+            ),
+        ),
+        (
+            "latency",
+            impair(Impairment::Latency {
+                delay_ms: 60,
+                jitter_ms: 40,
+            }),
+        ),
+        (
+            "reorder",
+            impair(Impairment::Reorder {
+                percent: 40,
+                delay_ms: 60,
+            }),
+        ),
+        ("loss", impair(Impairment::Loss { percent: 20 })),
+        ("bandwidth", impair(Impairment::Rate { kib_per_second: 64 })),
+        (
+            "reset",
+            Action::Reset {
+                target: leader.clone(),
+                listeners: vec![Listener::Client, Listener::Replication],
+            },
+        ),
+        (
+            "cpu",
+            Action::Pressure {
+                target: leader.clone(),
+                threads_per_cpu: 4,
+                mib: 0,
             },
         ),
         ("delay inbound", delay(100, 0)),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{AgentCommand, Cut, Delay, Probe};
+use super::{AgentCommand, Cut, Delay, Flood, Impair, Manner, PortsOf, Press, Probe};
 
 /// Acts inside a node's network namespace: cuts, delays, probes. Prints one line of JSON.
 #[derive(Debug, Parser)]
@@ -31,6 +31,18 @@ pub enum Order {
     Status,
     /// Connect to addresses and measure how that goes
     Probe(ProbeArgs),
+    /// Delay, reorder, lose or slow down all packets between this node and some peers
+    Impair(ImpairArgs),
+    /// Answer what arrives at some ports of this node with a TCP reset
+    Reset(PortsArgs),
+    /// Drop what arrives over the connections that some ports of this node have now
+    Strand(PortsArgs),
+    /// Connect, send so many bytes, and measure how long that takes
+    Flood(FloodArgs),
+    /// Take processors and memory until healed
+    Press(PressArgs),
+    /// Measure how long a busy thread waits for a processor
+    Strain,
     /// Set up a link of this network namespace
     Link(LinkArgs),
     /// Run a command inside fresh user, network, mount and process namespaces
@@ -82,6 +94,90 @@ pub struct DelayArgs {
     /// Delay of what leaves, in milliseconds
     #[arg(long, default_value_t = 0)]
     outbound_ms: u32,
+}
+
+/// `impair`
+#[derive(Debug, Args)]
+pub struct ImpairArgs {
+    /// The fault's name
+    #[arg(long)]
+    tag: String,
+    /// With whom
+    #[arg(long, value_delimiter = ',', required = true)]
+    peer: Vec<Ipv4Addr>,
+    /// TCP ports whose connections are left alone
+    #[arg(long, value_delimiter = ',')]
+    spare: Vec<u16>,
+    /// Each packet is held this long, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u32,
+    /// And up to this much longer
+    #[arg(long, default_value_t = 0)]
+    jitter_ms: u32,
+    /// So many of a hundred packets are overtaken
+    #[arg(long, default_value_t = 0)]
+    reorder_percent: u32,
+    /// For which they are held this long
+    #[arg(long, default_value_t = 0)]
+    reorder_ms: u32,
+    /// So many of a hundred packets are lost
+    #[arg(long, default_value_t = 0)]
+    loss_percent: u32,
+    /// So many bytes a second pass (0: all)
+    #[arg(long, default_value_t = 0)]
+    bytes_per_second: u32,
+}
+
+/// `reset`, `strand`
+#[derive(Debug, Args)]
+pub struct PortsArgs {
+    /// The fault's name
+    #[arg(long)]
+    tag: String,
+    /// TCP ports of this node
+    #[arg(long, value_delimiter = ',', required = true)]
+    port: Vec<u16>,
+    /// Peers concerned
+    #[arg(long, value_delimiter = ',', required = true)]
+    peer: Vec<Ipv4Addr>,
+}
+
+impl From<PortsArgs> for PortsOf {
+    fn from(args: PortsArgs) -> Self {
+        Self {
+            tag: args.tag,
+            ports: args.port,
+            peers: args.peer,
+        }
+    }
+}
+
+/// `flood`
+#[derive(Debug, Args)]
+pub struct FloodArgs {
+    /// Where to connect
+    #[arg(long)]
+    to: SocketAddrV4,
+    /// How many bytes
+    #[arg(long)]
+    bytes: u32,
+    /// How long to wait, in milliseconds
+    #[arg(long, default_value_t = 5_000)]
+    timeout_ms: u32,
+}
+
+/// `press`
+#[derive(Debug, Args)]
+pub struct PressArgs {
+    /// The fault's name
+    #[arg(long)]
+    tag: String,
+    /// Busy threads for each processor
+    #[arg(long, default_value_t = 0)]
+    threads_per_cpu: u32,
+    /// MiB that are written to again and again
+    #[arg(long, default_value_t = 0)]
+    mib: u32,
 }
 
 /// `heal`
@@ -175,6 +271,32 @@ impl Order {
                 timeout_ms,
                 say,
             }),
+            Self::Impair(args) => AgentCommand::Impair(Impair {
+                tag: args.tag,
+                peers: args.peer,
+                spare: args.spare,
+                manner: Manner {
+                    delay_ms: args.delay_ms,
+                    jitter_ms: args.jitter_ms,
+                    reorder_percent: args.reorder_percent,
+                    reorder_ms: args.reorder_ms,
+                    loss_percent: args.loss_percent,
+                    bytes_per_second: args.bytes_per_second,
+                },
+            }),
+            Self::Reset(args) => AgentCommand::Reset(args.into()),
+            Self::Strand(args) => AgentCommand::Strand(args.into()),
+            Self::Flood(args) => AgentCommand::Flood(Flood {
+                to: args.to,
+                bytes: args.bytes,
+                timeout_ms: args.timeout_ms,
+            }),
+            Self::Press(args) => AgentCommand::Press(Press {
+                tag: args.tag,
+                threads_per_cpu: args.threads_per_cpu,
+                mib: args.mib,
+            }),
+            Self::Strain => AgentCommand::Strain,
             other => return Err(other),
         })
     }
@@ -213,6 +335,22 @@ impl AgentCommand {
                     words.option("--say", say);
                 }
             }
+            Self::Impair(impair) => words.impair(impair),
+            Self::Reset(order) => words.ports("reset", order),
+            Self::Strand(order) => words.ports("strand", order),
+            Self::Flood(flood) => {
+                words.word("flood").option("--to", flood.to);
+                words.option("--bytes", flood.bytes);
+                words.option("--timeout-ms", flood.timeout_ms);
+            }
+            Self::Press(press) => {
+                words.word("press").option("--tag", &press.tag);
+                words.option("--threads-per-cpu", press.threads_per_cpu);
+                words.option("--mib", press.mib);
+            }
+            Self::Strain => {
+                words.word("strain");
+            }
         }
         words.0
     }
@@ -225,6 +363,12 @@ impl AgentCommand {
             Self::Heal { .. } => "heal",
             Self::Status => "status",
             Self::Probe(_) => "probe",
+            Self::Impair(_) => "impair",
+            Self::Reset(_) => "reset",
+            Self::Strand(_) => "strand",
+            Self::Flood(_) => "flood",
+            Self::Press(_) => "press",
+            Self::Strain => "strain",
         }
     }
 }
@@ -250,6 +394,25 @@ impl Words {
         }
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         self.option(name, values.join(","))
+    }
+
+    fn impair(&mut self, order: &Impair) {
+        let manner = &order.manner;
+        self.word("impair").option("--tag", &order.tag);
+        self.list("--peer", &order.peers)
+            .list("--spare", &order.spare);
+        self.option("--delay-ms", manner.delay_ms);
+        self.option("--jitter-ms", manner.jitter_ms);
+        self.option("--reorder-percent", manner.reorder_percent);
+        self.option("--reorder-ms", manner.reorder_ms);
+        self.option("--loss-percent", manner.loss_percent);
+        self.option("--bytes-per-second", manner.bytes_per_second);
+    }
+
+    fn ports(&mut self, word: &str, order: &PortsOf) {
+        self.word(word).option("--tag", &order.tag);
+        self.list("--port", &order.ports)
+            .list("--peer", &order.peers);
     }
 }
 
@@ -309,7 +472,49 @@ mod tests {
                     say,
                 })
             });
-        prop_oneof![cut, delay, heal, Just(AgentCommand::Status), probe]
+        let more = further();
+        prop_oneof![cut, delay, heal, Just(AgentCommand::Status), probe, more]
+    }
+
+    fn further() -> impl Strategy<Value = AgentCommand> {
+        let tag = || "[a-z0-9 =,-]{1,12}";
+        let numbers = any::<[u32; 6]>();
+        let address = || any::<(u32, u16)>();
+        (0..6, tag(), address(), numbers).prop_map(|(which, tag, (ip, port), numbers)| {
+            let order = PortsOf {
+                tag: tag.clone(),
+                ports: vec![port],
+                peers: vec![ip.into()],
+            };
+            match which {
+                0 => AgentCommand::Impair(Impair {
+                    tag,
+                    peers: order.peers,
+                    spare: order.ports,
+                    manner: Manner {
+                        delay_ms: numbers[0],
+                        jitter_ms: numbers[1],
+                        reorder_percent: numbers[2],
+                        reorder_ms: numbers[3],
+                        loss_percent: numbers[4],
+                        bytes_per_second: numbers[5],
+                    },
+                }),
+                1 => AgentCommand::Reset(order),
+                2 => AgentCommand::Strand(order),
+                3 => AgentCommand::Flood(Flood {
+                    to: SocketAddrV4::new(ip.into(), port),
+                    bytes: numbers[0],
+                    timeout_ms: numbers[1],
+                }),
+                4 => AgentCommand::Press(Press {
+                    tag,
+                    threads_per_cpu: numbers[0],
+                    mib: numbers[1],
+                }),
+                _ => AgentCommand::Strain,
+            }
+        })
     }
 
     proptest! {

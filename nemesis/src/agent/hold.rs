@@ -19,6 +19,8 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::delayer::{Delayer, Direction};
+use super::press::Pressed;
+use super::{LineStatus, Manner};
 
 const NAME: &[u8] = b"nemesis-agent.hold";
 const REQUEST_BYTES_MAX: u64 = 4_096;
@@ -38,7 +40,23 @@ pub enum Request {
         /// Milliseconds; 0: no line.
         outbound_ms: u32,
     },
-    /// Let everything go at once from now on.
+    /// Open both lines of a fault.
+    Impair {
+        /// Which fault.
+        tag: String,
+        /// What they do to packets.
+        manner: Manner,
+    },
+    /// Take processors and memory.
+    Press {
+        /// Which fault.
+        tag: String,
+        /// Busy threads for each processor.
+        threads_per_cpu: u32,
+        /// MiB.
+        mib: u32,
+    },
+    /// Let everything go at once from now on, and give back what was taken.
     Release {
         /// Which fault; none: all.
         tag: Option<String>,
@@ -64,8 +82,19 @@ pub struct Response {
     pub outbound: Option<u16>,
     /// Packets held.
     pub held: u64,
-    /// Lines open.
-    pub lines: u64,
+    /// What has become of the packets of each line.
+    pub lines: Vec<LineStatus>,
+    /// Busy threads.
+    pub threads: u64,
+    /// MiB taken.
+    pub mib: u64,
+}
+
+/// What the holder holds.
+#[derive(Default)]
+struct Held {
+    delayer: Delayer,
+    pressed: Vec<Pressed>,
 }
 
 /// Runs until SIGTERM or SIGINT. `on_ready` is called when the holder can be reached.
@@ -78,11 +107,11 @@ pub fn run(on_ready: impl FnOnce()) -> io::Result<()> {
     }
     wanted.thread_block()?;
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let mut delayer = Delayer::default();
+    let mut held = Held::default();
     on_ready();
     loop {
-        let next = delayer.turn(Instant::now())?;
-        let (signalled, asked) = wait(&signals, &listener, &delayer, next)?;
+        let next = held.delayer.turn(Instant::now())?;
+        let (signalled, asked) = wait(&signals, &listener, &held.delayer, next)?;
         if signalled && !still_wanted(&signals)? {
             return Ok(());
         }
@@ -90,7 +119,7 @@ pub fn run(on_ready: impl FnOnce()) -> io::Result<()> {
             // A client that breaks off harms only itself.
             let _ = listener
                 .accept()
-                .and_then(|(stream, _)| serve(&stream, &mut delayer));
+                .and_then(|(stream, _)| serve(&stream, &mut held));
         }
     }
 }
@@ -140,14 +169,14 @@ fn still_wanted(signals: &SignalFd) -> io::Result<bool> {
     Ok(true)
 }
 
-fn serve(stream: &UnixStream, delayer: &mut Delayer) -> io::Result<()> {
+fn serve(stream: &UnixStream, held: &mut Held) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     let limited = io::Read::take(stream, REQUEST_BYTES_MAX);
     BufReader::new(limited).read_line(&mut line)?;
     let mut response = match serde_json::from_str(&line) {
-        Ok(request) => obey(request, delayer).unwrap_or_else(|error| Response {
+        Ok(request) => obey(request, held).unwrap_or_else(|error| Response {
             error: Some(error.to_string()),
             ..Response::default()
         }),
@@ -156,14 +185,19 @@ fn serve(stream: &UnixStream, delayer: &mut Delayer) -> io::Result<()> {
             ..Response::default()
         },
     };
-    response.held = delayer.held();
-    response.lines = delayer.lines();
+    response.held = held.delayer.held();
+    response.lines = held.delayer.lines();
+    for (threads, mib) in held.pressed.iter().map(Pressed::taken) {
+        response.threads += threads;
+        response.mib += mib;
+    }
     let mut answer = serde_json::to_vec(&response)?;
     answer.push(b'\n');
     (&*stream).write_all(&answer)
 }
 
-fn obey(request: Request, delayer: &mut Delayer) -> io::Result<Response> {
+fn obey(request: Request, held: &mut Held) -> io::Result<Response> {
+    let delayer = &mut held.delayer;
     let mut response = Response::default();
     match request {
         Request::Open {
@@ -172,16 +206,36 @@ fn obey(request: Request, delayer: &mut Delayer) -> io::Result<Response> {
             outbound_ms,
         } => {
             let mut open = |direction, ms: u32| {
-                let delay = Duration::from_millis(ms.into());
+                let manner = Manner {
+                    delay_ms: ms,
+                    ..Manner::default()
+                };
                 let wanted = ms > 0;
                 wanted
-                    .then(|| delayer.open(&tag, direction, delay))
+                    .then(|| delayer.open(&tag, direction, manner))
                     .transpose()
             };
             response.inbound = open(Direction::Inbound, inbound_ms)?;
             response.outbound = open(Direction::Outbound, outbound_ms)?;
         }
-        Request::Release { tag } => delayer.release(tag.as_deref())?,
+        Request::Impair { tag, manner } => {
+            response.inbound = Some(delayer.open(&tag, Direction::Inbound, manner)?);
+            response.outbound = Some(delayer.open(&tag, Direction::Outbound, manner)?);
+        }
+        Request::Press {
+            tag,
+            threads_per_cpu,
+            mib,
+        } => {
+            held.pressed.retain(|pressed| pressed.tag != tag);
+            let pressed = Pressed::begin(&tag, threads_per_cpu, mib)?;
+            held.pressed.push(pressed);
+        }
+        Request::Release { tag } => {
+            let other = |pressed: &Pressed| tag.as_ref().is_some_and(|tag| *tag != pressed.tag);
+            held.pressed.retain(other);
+            delayer.release(tag.as_deref())?;
+        }
         Request::Close { tag } => delayer.close(tag.as_deref())?,
         Request::Count => {}
     }

@@ -13,7 +13,9 @@ pub mod link;
 mod netlink;
 mod nfqueue;
 mod nft;
+mod press;
 mod probe;
+mod strand;
 pub mod work;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,6 +39,18 @@ pub enum AgentCommand {
     Status,
     /// Connects to each address, and reports how that went.
     Probe(Probe),
+    /// Makes the link of this node bad.
+    Impair(Impair),
+    /// Answers what arrives at some ports with a TCP reset.
+    Reset(PortsOf),
+    /// Drops what arrives over the connections that some ports have at this moment.
+    Strand(PortsOf),
+    /// Connects, and measures how long it takes to send so much.
+    Flood(Flood),
+    /// Takes processors and memory.
+    Press(Press),
+    /// Measures what it is like to need a processor here: [`AgentReply::strain`].
+    Strain,
 }
 
 /// See [`AgentCommand::Cut`]: one-way, at the receiver.
@@ -67,6 +81,71 @@ pub struct Delay {
     pub outbound_ms: u32,
 }
 
+/// See [`AgentCommand::Impair`]: packets to and from `peers`, over any TCP port but those spared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impair {
+    /// The fault it belongs to.
+    pub tag: String,
+    /// With whom. Nobody else is concerned, this node itself least of all.
+    pub peers: Vec<Ipv4Addr>,
+    /// TCP ports whose connections, at either end, are left alone.
+    pub spare: Vec<u16>,
+    /// What happens to each packet, each way.
+    pub manner: Manner,
+}
+
+/// What happens to the packets of a line. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Manner {
+    /// Each is held this long, in milliseconds.
+    pub delay_ms: u32,
+    /// And up to this much longer, in milliseconds; none overtakes another for it.
+    pub jitter_ms: u32,
+    /// So many of a hundred are held for `reorder_ms` more, and overtaken.
+    pub reorder_percent: u32,
+    /// See `reorder_percent`, in milliseconds.
+    pub reorder_ms: u32,
+    /// So many of a hundred are lost.
+    pub loss_percent: u32,
+    /// So many bytes a second pass; 0: all.
+    pub bytes_per_second: u32,
+}
+
+/// Ports of this node, as some peers use them. See [`AgentCommand::Reset`] and
+/// [`AgentCommand::Strand`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortsOf {
+    /// The fault it belongs to.
+    pub tag: String,
+    /// TCP ports of this node.
+    pub ports: Vec<u16>,
+    /// Peers concerned.
+    pub peers: Vec<Ipv4Addr>,
+}
+
+/// See [`AgentCommand::Flood`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flood {
+    /// Where to connect.
+    pub to: SocketAddrV4,
+    /// How many bytes are sent: the beginning of a request of Kafka's protocol that never ends.
+    pub bytes: u32,
+    /// How long to wait until the other kernel has them, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+/// See [`AgentCommand::Press`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Press {
+    /// The fault it belongs to.
+    pub tag: String,
+    /// Busy threads for each processor.
+    pub threads_per_cpu: u32,
+    /// MiB that are written to again and again.
+    pub mib: u32,
+}
+
 /// See [`AgentCommand::Probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -93,6 +172,38 @@ pub struct AgentReply {
     pub probes: Vec<ProbeResult>,
     /// Packets that the delayer holds now.
     pub held: u64,
+    /// What has become of the packets of each line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<LineStatus>,
+    /// See [`AgentCommand::Strain`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strain: Option<Strain>,
+}
+
+/// One line of the delayer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct LineStatus {
+    /// The fault it belongs to.
+    pub tag: String,
+    /// Packets that were let go.
+    pub passed: u64,
+    /// Packets that were lost.
+    pub lost: u64,
+    /// Packets that were let go after one that had come later.
+    pub overtaken: u64,
+}
+
+/// What it is like to need a processor on a machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Strain {
+    /// How much longer than its processor time a busy thread takes, in thousandths (1000: not).
+    pub stretch: u64,
+    /// Busy threads of ours.
+    pub threads: u64,
+    /// MiB that we hold.
+    pub mib: u64,
 }
 
 /// One rule in the kernel, as read back from it.

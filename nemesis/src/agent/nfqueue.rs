@@ -1,7 +1,7 @@
 //! NFQUEUE over raw netlink: packets that a rule hands to this process, and its verdicts.
 //!
-//! Only a packet's number crosses over (copy mode: metadata), so holding ten thousand packets
-//! costs ten thousand integers here. A queue that is closed, or whose process died, lets packets
+//! Only a packet's number and length cross over (of the packet itself, its first bytes), so holding
+//! ten thousand packets costs ten thousand entries here. A queue that is closed, or whose process died, lets packets
 //! pass (the rules say `bypass`). Layouts: `linux/netfilter/nfnetlink_queue.h`.
 
 use std::io;
@@ -20,11 +20,24 @@ const GENERIC: usize = 4;
 /// Packets the kernel keeps for us; beyond that they pass undelayed (fail-open).
 const LENGTH_MAX: u32 = 65_536;
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
-/// `NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_GSO`: large segments come whole.
-const FLAGS: u32 = 1 | 4;
+/// `NFQA_CFG_F_FAIL_OPEN`
+const FAIL_OPEN: u32 = 1;
+/// `NFQA_CFG_F_GSO`: large segments come whole; without it they come as they are on the wire.
+const WHOLE: u32 = 4;
+/// `NFQNL_COPY_PACKET`, of which the IP header: with it comes the packet's length.
+const COPY: [u8; 5] = [0, 0, 0, 20, 2];
 
 /// A packet waiting for its verdict.
 pub type PacketId = u32;
+
+/// A packet that waits, as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Which.
+    pub id: PacketId,
+    /// Its length, with its headers.
+    pub bytes: u32,
+}
 
 /// One queue, bound by this process.
 pub struct Queue {
@@ -34,7 +47,8 @@ pub struct Queue {
 
 impl Queue {
     /// Binds a queue. Fails with `EBUSY` if another process has it.
-    pub fn bind(number: u16) -> io::Result<Self> {
+    pub fn bind(number: u16, whole: bool) -> io::Result<Self> {
+        let flags = if whole { FAIL_OPEN | WHOLE } else { FAIL_OPEN };
         let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
         socket.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         let sequence = socket.next_sequence();
@@ -42,10 +56,10 @@ impl Queue {
         let sequence = socket.next_sequence();
         socket.ask(
             config(number, sequence)
-                .attr(2, &[0, 0, 0, 0, 1])
+                .attr(2, &COPY)
                 .be32(3, LENGTH_MAX)
-                .be32(5, FLAGS)
-                .be32(4, FLAGS),
+                .be32(5, flags)
+                .be32(4, FAIL_OPEN | WHOLE),
         )?;
         Ok(Self { socket, number })
     }
@@ -56,7 +70,7 @@ impl Queue {
     }
 
     /// Takes the packets that wait, without blocking, in the order in which they came.
-    pub fn take(&self, packets: &mut Vec<PacketId>) -> io::Result<()> {
+    pub fn take(&self, packets: &mut Vec<Packet>) -> io::Result<()> {
         loop {
             match self.socket.receive(MsgFlags::MSG_DONTWAIT) {
                 Ok(datagram) => packets.extend(Answers::new(&datagram).filter_map(|answer| {
@@ -64,7 +78,12 @@ impl Queue {
                         return None;
                     }
                     let header = Attributes::find(answer.body, GENERIC, 1)?;
-                    Some(u32::from_be_bytes(*header.first_chunk::<4>()?))
+                    let id = u32::from_be_bytes(*header.first_chunk::<4>()?);
+                    // `NFQA_CAP_LEN`; a packet no longer than what is copied has none.
+                    let length = Attributes::find(answer.body, GENERIC, 13);
+                    let length = length.and_then(|l| l.first_chunk::<4>());
+                    let bytes = length.map_or(COPY[3].into(), |l| u32::from_be_bytes(*l));
+                    Some(Packet { id, bytes })
                 })),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // A rule was deleted under a held packet (ENOENT), or the kernel's buffer ran
@@ -77,8 +96,17 @@ impl Queue {
 
     /// Lets a packet go on.
     pub fn accept(&self, packet: PacketId) -> io::Result<()> {
+        self.decide(packet, libc::NF_ACCEPT as u32)
+    }
+
+    /// Loses a packet.
+    pub fn drop_packet(&self, packet: PacketId) -> io::Result<()> {
+        self.decide(packet, libc::NF_DROP as u32)
+    }
+
+    fn decide(&self, packet: PacketId, what: u32) -> io::Result<()> {
         let mut verdict = Vec::with_capacity(8);
-        verdict.extend_from_slice(&(libc::NF_ACCEPT as u32).to_be_bytes());
+        verdict.extend_from_slice(&what.to_be_bytes());
         verdict.extend_from_slice(&packet.to_be_bytes());
         let number = self.number.to_be_bytes();
         let message = Message::new(VERDICT, REQUEST, 0)

@@ -83,6 +83,8 @@ pub enum Verdict {
     Drop,
     /// Some process decides, listening on this NFQUEUE; if none listens the packet passes.
     Queue(u16),
+    /// Its sender is told that there is no such connection. For TCP alone.
+    Reset,
 }
 
 /// A rule to install.
@@ -284,7 +286,7 @@ fn encode(message: Message, rule: &Rule, form: QueueForm) -> Message {
         .text(2, rule.hook.chain())
         .nest(4, |mut m| {
             let about_tcp = |t: &Test| !matches!(t, Test::Source(_) | Test::Destination(_));
-            if rule.tests.iter().any(about_tcp) {
+            if rule.verdict == Verdict::Reset || rule.tests.iter().any(about_tcp) {
                 m = meta_is_tcp(m);
             }
             for test in &rule.tests {
@@ -293,6 +295,8 @@ fn encode(message: Message, rule: &Rule, form: QueueForm) -> Message {
             m = expression(m, "counter", |m| m);
             match (rule.verdict, form) {
                 (Verdict::Drop, _) => drop_packet(m),
+                // `NFT_REJECT_TCP_RST`
+                (Verdict::Reset, _) => expression(m, "reject", |m| m.be32(1, 1)),
                 (Verdict::Queue(number), QueueForm::Native) => {
                     expression(m, "queue", |m| m.be16(1, number).be16(2, 1).be16(3, 1))
                 }

@@ -6,10 +6,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Probe, ProbeResult};
+use super::{Flood, Probe, ProbeResult};
 
 /// Probes all addresses at once; the results are in the order of the addresses.
 pub fn run(probe: &Probe) -> Vec<ProbeResult> {
@@ -62,6 +63,58 @@ fn answer(mut stream: TcpStream, timeout: Duration, say: &str) -> std::io::Resul
     match stream.read(&mut byte)? {
         0 => Err(ErrorKind::UnexpectedEof.into()),
         _ => Ok(begin.elapsed()),
+    }
+}
+
+/// The announced length of the request that a flood begins: below what brokers take for hostile.
+const ANNOUNCED: u32 = 900 << 10;
+/// Between two questions to the kernel.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Connects and sends so many bytes: the beginning of one request, so that a broker waits for the
+/// rest. `answer_us` is the time until the kernel at the other end has them all.
+pub fn flood(order: &Flood) -> ProbeResult {
+    let timeout = Duration::from_millis(u64::from(order.timeout_ms.max(1)));
+    let mut result = ProbeResult {
+        to: order.to,
+        connect_us: None,
+        answer_us: None,
+        error: None,
+    };
+    let begin = Instant::now();
+    let stream = match TcpStream::connect_timeout(&SocketAddr::V4(order.to), timeout) {
+        Ok(stream) => stream,
+        Err(error) => {
+            result.error = Some(name(&error));
+            return result;
+        }
+    };
+    result.connect_us = Some(begin.elapsed().as_micros() as u64);
+    match until_sent(stream, order.bytes.min(ANNOUNCED), timeout) {
+        Ok(took) => result.answer_us = Some(took.as_micros() as u64),
+        Err(error) => result.error = Some(name(&error)),
+    }
+    result
+}
+
+fn until_sent(mut stream: TcpStream, bytes: u32, timeout: Duration) -> std::io::Result<Duration> {
+    stream.set_write_timeout(Some(timeout))?;
+    let begin = Instant::now();
+    stream.write_all(&ANNOUNCED.to_be_bytes())?;
+    stream.write_all(&vec![0; bytes as usize])?;
+    loop {
+        let mut unsent: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and TIOCOUTQ writes one integer.
+        if unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut unsent) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        if unsent == 0 {
+            return Ok(begin.elapsed());
+        }
+        if begin.elapsed() > timeout {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        thread::sleep(PAUSE);
     }
 }
 

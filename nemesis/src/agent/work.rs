@@ -8,7 +8,10 @@ use std::net::Ipv4Addr;
 
 use super::hold::{self, Request};
 use super::nft::{Hook, Rule, Rules, Test, Verdict};
-use super::{AgentCommand, AgentReply, Cut, Delay, RuleStatus, probe};
+use super::{
+    AgentCommand, AgentReply, Cut, Delay, Impair, PortsOf, Press, RuleStatus, Strain, press, probe,
+    strand,
+};
 
 /// Carries it out; every failure is in the reply.
 pub fn obey(command: &AgentCommand) -> AgentReply {
@@ -22,6 +25,16 @@ pub fn obey(command: &AgentCommand) -> AgentReply {
             probes: probe::run(order),
             ..AgentReply::default()
         }),
+        AgentCommand::Impair(order) => impair(order),
+        AgentCommand::Reset(order) => reset(order),
+        AgentCommand::Strand(order) => strand(order),
+        AgentCommand::Flood(order) => Ok(AgentReply {
+            ok: true,
+            probes: vec![probe::flood(order)],
+            ..AgentReply::default()
+        }),
+        AgentCommand::Press(order) => press(order),
+        AgentCommand::Strain => strain(),
     };
     done.unwrap_or_else(|error| AgentReply {
         error: Some(error.to_string()),
@@ -145,6 +158,94 @@ fn delay_rule(
     }
 }
 
+fn impair(order: &Impair) -> io::Result<AgentReply> {
+    let lines = hold::ask(&Request::Impair {
+        tag: order.tag.clone(),
+        manner: order.manner,
+    })
+    .map_err(no_holder)?;
+    let mut rules = Vec::new();
+    for peer in &order.peers {
+        let ways = [
+            (Hook::Input, Test::Source(*peer), lines.inbound, "from"),
+            (Hook::Output, Test::Destination(*peer), lines.outbound, "to"),
+        ];
+        for (hook, test, queue, word) in ways {
+            let queue = queue.ok_or_else(|| io::Error::other("the holder opened no line"))?;
+            let mut tests = vec![test];
+            tests.extend(order.spare.iter().map(|port| Test::NotPort(*port)));
+            rules.push(Rule {
+                tag: order.tag.clone(),
+                what: format!("impair what goes {word} {peer}"),
+                hook,
+                tests,
+                verdict: Verdict::Queue(queue),
+            });
+        }
+    }
+    Rules::open()?.install(&order.tag, &rules)?;
+    status(Some(&order.tag))
+}
+
+fn reset(order: &PortsOf) -> io::Result<AgentReply> {
+    let mut rules = Vec::new();
+    for port in &order.ports {
+        rules.extend(order.peers.iter().map(|peer| Rule {
+            tag: order.tag.clone(),
+            what: format!("reset what comes from {peer} to port {port}"),
+            hook: Hook::Input,
+            tests: vec![Test::Source(*peer), Test::DestinationPort(*port)],
+            verdict: Verdict::Reset,
+        }));
+    }
+    Rules::open()?.install(&order.tag, &rules)?;
+    status(Some(&order.tag))
+}
+
+fn strand(order: &PortsOf) -> io::Result<AgentReply> {
+    let connections = strand::connections(&order.ports, &order.peers)?;
+    let rule = |(ours, theirs): &(std::net::SocketAddrV4, std::net::SocketAddrV4)| Rule {
+        tag: order.tag.clone(),
+        what: format!("drop from {theirs} to port {}", ours.port()),
+        hook: Hook::Input,
+        tests: vec![
+            Test::Source(*theirs.ip()),
+            Test::SourcePort(theirs.port()),
+            Test::DestinationPort(ours.port()),
+        ],
+        verdict: Verdict::Drop,
+    };
+    let rules: Vec<Rule> = connections.iter().map(rule).collect();
+    if !rules.is_empty() {
+        Rules::open()?.install(&order.tag, &rules)?;
+    }
+    status(Some(&order.tag))
+}
+
+fn press(order: &Press) -> io::Result<AgentReply> {
+    hold::ask(&Request::Press {
+        tag: order.tag.clone(),
+        threads_per_cpu: order.threads_per_cpu,
+        mib: order.mib,
+    })
+    .map_err(no_holder)?;
+    status(Some(&order.tag))
+}
+
+fn strain() -> io::Result<AgentReply> {
+    let held = hold::ask(&Request::Count).unwrap_or_default();
+    let strain = Strain {
+        stretch: press::stretch()?,
+        threads: held.threads,
+        mib: held.mib,
+    };
+    Ok(AgentReply {
+        ok: true,
+        strain: Some(strain),
+        ..AgentReply::default()
+    })
+}
+
 fn heal(tag: Option<&str>) -> io::Result<AgentReply> {
     let owned = tag.map(str::to_owned);
     // Answered when everything held has been let go.
@@ -163,11 +264,15 @@ fn heal(tag: Option<&str>) -> io::Result<AgentReply> {
 fn status(tag: Option<&str>) -> io::Result<AgentReply> {
     let mut rules = Rules::open()?.status()?;
     rules.retain(|rule: &RuleStatus| tag.is_none_or(|tag| tag == rule.tag));
-    let held = hold::ask(&Request::Count).map_or(0, |count| count.held);
+    let mut count = hold::ask(&Request::Count).unwrap_or_default();
+    count
+        .lines
+        .retain(|line| tag.is_none_or(|tag| tag == line.tag));
     Ok(AgentReply {
         ok: true,
         rules,
-        held,
+        held: count.held,
+        lines: count.lines,
         ..AgentReply::default()
     })
 }
@@ -175,7 +280,7 @@ fn status(tag: Option<&str>) -> io::Result<AgentReply> {
 fn no_holder(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => io::Error::other(
-            "no `nemesis-agent hold` runs in this network namespace, and delays need one",
+            "no `nemesis-agent hold` runs in this network namespace, and this needs one",
         ),
         _ => error,
     }

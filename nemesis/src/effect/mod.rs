@@ -6,9 +6,14 @@
 
 mod delay;
 mod disk;
+mod impair;
 mod links;
+mod ports;
+mod press;
 mod process;
+mod restart;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,20 +121,28 @@ impl Field {
             Action::Partition {
                 shape,
                 spares,
+                only,
                 clients,
             } => {
                 let links = shape.deaf(&self.cluster.nodes(), target);
-                let targets = named(shape, target);
-                about.insert("shape".to_owned(), shape_name(shape));
+                let targets = match shape {
+                    Shape::AllClients => self.cluster.nodes(),
+                    _ => named(shape, target),
+                };
+                about.insert("shape".to_owned(), json!(shape.name()));
                 about.insert("spares".to_owned(), json!(spares));
+                if !only.is_empty() {
+                    about.insert("only".to_owned(), json!(only));
+                }
                 about.insert("clients".to_owned(), json!(clients));
                 about.insert("links".to_owned(), json!(links));
-                let cut_off = if *clients {
+                let of_clients = matches!(shape, Shape::Clients { .. } | Shape::AllClients);
+                let cut_off = if *clients || of_clients {
                     targets.clone()
                 } else {
                     Vec::new()
                 };
-                let cut = links::Cut::new(tag, links, spares.clone(), cut_off);
+                let cut = links::Cut::new(tag, links, (spares, only), cut_off);
                 (targets, Box::new(cut))
             }
             Action::Kill { .. } => {
@@ -156,8 +169,93 @@ impl Field {
                 );
                 (vec![node], Box::new(delay))
             }
-            other => disk_effect(other, target, about),
+            other => match self.further(other, tag, target, about) {
+                Some((targets, effect)) => (targets, effect),
+                None => disk_effect(other, target, about),
+            },
         }
+    }
+
+    /// The same for what acts on a whole node; `None`: it acts on a disk.
+    fn further(
+        &self,
+        action: &Action,
+        tag: &str,
+        target: Option<NodeId>,
+        about: &mut Map<String, Value>,
+    ) -> Option<(Vec<NodeId>, Box<dyn Effect>)> {
+        let tag = tag.to_owned();
+        let node = target.unwrap_or(NodeId(0));
+        let effect: Box<dyn Effect> = match action {
+            Action::Impair { impairment, .. } => {
+                about.insert("impairment".to_owned(), json!(impairment));
+                let impairment = *impairment;
+                Box::new(impair::Link {
+                    tag,
+                    node,
+                    impairment,
+                })
+            }
+            Action::Reset { listeners, .. } | Action::HalfOpen { listeners, .. } => {
+                about.insert("only".to_owned(), json!(listeners));
+                let listeners = listeners.clone();
+                let ports = ports::Ports {
+                    tag,
+                    node,
+                    listeners,
+                };
+                match action {
+                    Action::Reset { .. } => Box::new(ports::Reset(ports)),
+                    _ => Box::new(ports::HalfOpen(ports)),
+                }
+            }
+            Action::Stop { .. } => Box::new(restart::Stop::new(node)),
+            Action::RollingRestart { order, down_ms } => {
+                let down = Duration::from_millis((*down_ms).into());
+                let effect = restart::Rolling::new(order.clone(), down);
+                return Some((order.clone(), Box::new(effect)));
+            }
+            Action::Chase { target, times } => {
+                about.insert("times".to_owned(), json!(times));
+                let all = self.cluster.nodes();
+                Box::new(restart::Chase::new(node, target.clone(), *times, all))
+            }
+            Action::Pressure {
+                threads_per_cpu,
+                mib,
+                ..
+            } => Box::new(press::Pressure {
+                tag,
+                node,
+                threads_per_cpu: *threads_per_cpu,
+                mib: *mib,
+            }),
+            _ => return None,
+        };
+        Some((vec![node], effect))
+    }
+
+    /// The addresses of all other nodes, and of the clients.
+    pub fn everybody_but(&self, node: NodeId) -> Result<Vec<Ipv4Addr>, Failure> {
+        let mut addresses = self.cluster.client_addresses();
+        for other in self.cluster.nodes().into_iter().filter(|n| *n != node) {
+            addresses.push(self.cluster.address(other)?);
+        }
+        Ok(addresses)
+    }
+
+    /// Takes back what the agent of a node did for one fault.
+    pub async fn heal(&self, node: NodeId, tag: &str) -> Result<(), Failure> {
+        let tag = Some(tag.to_owned());
+        let order = AgentCommand::Heal { tag };
+        self.agent(node, &order).await.map(|_| ())
+    }
+
+    /// Packets that the rules of one fault have met on a node.
+    pub async fn packets(&self, node: NodeId, tag: &str) -> Result<u64, Failure> {
+        let reply = self.agent(node, &AgentCommand::Status).await?;
+        let mine = reply.rules.iter().filter(|rule| rule.tag == tag);
+        Ok(mine.map(|rule| rule.packets).sum())
     }
 
     async fn who(
@@ -188,6 +286,15 @@ impl Field {
                 // By the fault's number, so that a replay picks alike.
                 let pick = fault.id as usize % followers.len().max(1);
                 *followers.get(pick)?
+            }
+            Target::InSync { partition } => {
+                tell("in-sync");
+                let mut members = self.roles.in_sync(*partition).await?;
+                members.sort_unstable();
+                let name = self.roles.partition_name(*partition);
+                about.insert("partition".to_owned(), json!(name));
+                let pick = fault.id as usize % members.len().max(1);
+                *members.get(pick)?
             }
             Target::Controller => {
                 tell("controller");
@@ -287,21 +394,26 @@ fn disk_effect(
 /// The nodes that a partition names: whom it isolates, the smaller side, the ends of a bridge.
 fn named(shape: &Shape, isolated: Option<NodeId>) -> Vec<NodeId> {
     match shape {
-        Shape::Isolate { .. } | Shape::OneWay { .. } => isolated.into_iter().collect(),
+        Shape::Isolate { .. } | Shape::OneWay { .. } | Shape::Clients { .. } => {
+            isolated.into_iter().collect()
+        }
+        Shape::AllClients => Vec::new(),
         Shape::Halves { side } => side.clone(),
         Shape::Bridge { order } => order[..order.len() / 2].to_vec(),
         Shape::Ring { order } => order.clone(),
     }
 }
 
-fn shape_name(shape: &Shape) -> Value {
-    json!(match shape {
-        Shape::Isolate { .. } => "isolate",
-        Shape::OneWay { .. } => "one-way",
-        Shape::Halves { .. } => "halves",
-        Shape::Bridge { .. } => "bridge",
-        Shape::Ring { .. } => "ring",
-    })
+/// That no rule of one fault is left on a node.
+pub(crate) async fn no_rule_left(field: &Field, node: NodeId, tag: &str) -> Result<(), Failure> {
+    let reply = field.agent(node, &AgentCommand::Status).await?;
+    match reply.rules.iter().find(|rule| rule.tag == tag) {
+        None => Ok(()),
+        Some(rule) => Err(Failure::Measured(format!(
+            "{node} still has the rule `{}`",
+            rule.what
+        ))),
+    }
 }
 
 /// An order to the runtime, with the limit that every order has.

@@ -40,6 +40,10 @@ pub async fn obey(world: &World, here: Ipv4Addr, command: &AgentCommand) -> Agen
         AgentCommand::Heal { tag } => world.heal(here, tag.as_deref()),
         AgentCommand::Status => {}
         AgentCommand::Probe(probe) => reply.probes = probes(here, probe).await,
+        other => {
+            reply.ok = false;
+            reply.error = Some(format!("a simulated network has no `{}`", other.name()));
+        }
     }
     let rules = world.rules(here).into_iter().map(|rule| RuleStatus {
         tag: rule.tag,
