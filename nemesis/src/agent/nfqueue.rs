@@ -1,8 +1,8 @@
 //! NFQUEUE over raw netlink: packets that a rule hands to this process, and its verdicts.
 //!
 //! Only a packet's number and length cross over (of the packet itself, its first bytes), so holding
-//! ten thousand packets costs ten thousand entries here. A queue that is closed, or whose process died, lets packets
-//! pass (the rules say `bypass`). Layouts: `linux/netfilter/nfnetlink_queue.h`.
+//! ten thousand packets costs ten thousand entries here. A queue that is closed, or whose process
+//! died, lets packets pass (the rules say `bypass`). Layouts: `linux/netfilter/nfnetlink_queue.h`.
 
 use std::io;
 use std::os::fd::BorrowedFd;
