@@ -208,22 +208,25 @@ impl Roles for FixedRoles {
 
 /// Every way in which a fault can act.
 pub fn every_action() -> Vec<(&'static str, Action)> {
-    let leader = Target::Leader { partition: 0 };
-    let order = [3, 1, 2].map(NodeId).to_vec();
-    let partition = |shape, spares: &[Listener], clients| Action::Partition {
+    [cuts(), processes(), impairments(), delays()].concat()
+}
+
+fn leader() -> Target {
+    Target::Leader { partition: 0 }
+}
+
+fn cut(shape: Shape, spares: &[Listener], clients: bool) -> Action {
+    Action::Partition {
         shape,
         spares: spares.to_vec(),
         only: Vec::new(),
         clients,
-    };
-    let isolate = || Shape::Isolate {
-        target: leader.clone(),
-    };
-    let delay = |inbound_ms, outbound_ms| Action::DelayWatermark {
-        target: leader.clone(),
-        inbound_ms,
-        outbound_ms,
-    };
+    }
+}
+
+fn cuts() -> Vec<(&'static str, Action)> {
+    let order = [3, 1, 2].map(NodeId).to_vec();
+    let isolate = || Shape::Isolate { target: leader() };
     let halves = Shape::Halves {
         side: vec![NodeId(1)],
     };
@@ -231,7 +234,7 @@ pub fn every_action() -> Vec<(&'static str, Action)> {
         order: order.clone(),
     };
     let one_way = Shape::OneWay {
-        target: leader.clone(),
+        target: leader(),
         deaf: true,
     };
     let one_port = Action::Partition {
@@ -240,75 +243,70 @@ pub fn every_action() -> Vec<(&'static str, Action)> {
         only: vec![Listener::Replication],
         clients: false,
     };
-    let impair = |impairment| Action::Impair {
-        target: leader.clone(),
-        impairment,
-    };
+    let clients = Shape::Clients { target: leader() };
     vec![
-        ("isolate", partition(isolate(), &[], false)),
-        ("isolate, clients too", partition(isolate(), &[], true)),
+        ("isolate", cut(isolate(), &[], false)),
+        ("isolate, clients too", cut(isolate(), &[], true)),
         (
             "isolate, controller spared",
-            partition(isolate(), &[Listener::Controller], false),
+            cut(isolate(), &[Listener::Controller], false),
         ),
-        ("halves", partition(halves, &[], false)),
-        ("ring", partition(ring, &[], false)),
-        ("bridge", partition(Shape::Bridge { order }, &[], false)),
-        (
-            "kill",
-            Action::Kill {
-                target: leader.clone(),
-            },
-        ),
-        (
-            "pause",
-            Action::Pause {
-                target: leader.clone(),
-            },
-        ),
-        ("one-way", partition(one_way, &[], false)),
+        ("halves", cut(halves, &[], false)),
+        ("ring", cut(ring, &[], false)),
+        ("bridge", cut(Shape::Bridge { order }, &[], false)),
+        ("one-way", cut(one_way, &[], false)),
         ("port partition", one_port),
-        (
-            "clients",
-            partition(
-                Shape::Clients {
-                    target: leader.clone(),
-                },
-                &[],
-                false,
-            ),
-        ),
-        (
-            "latency",
-            impair(Impairment::Latency {
-                delay_ms: 60,
-                jitter_ms: 40,
-            }),
-        ),
-        (
-            "reorder",
-            impair(Impairment::Reorder {
-                percent: 40,
-                delay_ms: 60,
-            }),
-        ),
+        ("clients", cut(clients, &[], false)),
+    ]
+}
+
+fn processes() -> Vec<(&'static str, Action)> {
+    let target = leader;
+    let cpu = Action::Pressure {
+        target: leader(),
+        threads_per_cpu: 4,
+        mib: 0,
+    };
+    vec![
+        ("kill", Action::Kill { target: target() }),
+        ("pause", Action::Pause { target: target() }),
+        ("cpu", cpu),
+    ]
+}
+
+fn impairments() -> Vec<(&'static str, Action)> {
+    let impair = |impairment| Action::Impair {
+        target: leader(),
+        impairment,
+    };
+    let latency = Impairment::Latency {
+        delay_ms: 60,
+        jitter_ms: 40,
+    };
+    let reorder = Impairment::Reorder {
+        percent: 40,
+        delay_ms: 60,
+    };
+    let reset = Action::Reset {
+        target: leader(),
+        listeners: vec![Listener::Client, Listener::Replication],
+    };
+    vec![
+        ("latency", impair(latency)),
+        ("reorder", impair(reorder)),
         ("loss", impair(Impairment::Loss { percent: 20 })),
         ("bandwidth", impair(Impairment::Rate { kib_per_second: 64 })),
-        (
-            "reset",
-            Action::Reset {
-                target: leader.clone(),
-                listeners: vec![Listener::Client, Listener::Replication],
-            },
-        ),
-        (
-            "cpu",
-            Action::Pressure {
-                target: leader.clone(),
-                threads_per_cpu: 4,
-                mib: 0,
-            },
-        ),
+        ("reset", reset),
+    ]
+}
+
+fn delays() -> Vec<(&'static str, Action)> {
+    let delay = |inbound_ms, outbound_ms| Action::DelayWatermark {
+        target: leader(),
+        inbound_ms,
+        outbound_ms,
+    };
+    vec![
         ("delay inbound", delay(100, 0)),
         ("delay outbound", delay(0, 100)),
         ("delay both", delay(300, 200)),
