@@ -154,5 +154,7 @@ fn snapshots_never_change_under_a_writer() {
         held.recv_timeout(Duration::from_secs(30))
             .expect("the committer goes on");
     }
-    assert!(store.metrics().files.get() > 3, "files were rolled");
+    // Not the files that there are: those in front of the log's start go as soon as they can.
+    let written = store.metrics().bytes.get();
+    assert!(written > 4 * 60_000, "files were rolled: {written} bytes");
 }
