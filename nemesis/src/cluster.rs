@@ -36,8 +36,8 @@ pub enum DiskOrder {
     },
     /// Nothing more fits, or everything fits again.
     Full(bool),
-    /// The next sync fails.
-    FailSync,
+    /// The next sync fails; or does not, if it was to and has not come yet.
+    FailSync(bool),
     /// Each sync takes this long; zero: as long as it takes.
     Slow(Duration),
 }
@@ -132,6 +132,12 @@ pub trait Cluster: Send + Sync {
     async fn room(&self, node: NodeId) -> Result<u64, ClusterError> {
         let _ = node;
         Ok(u64::MAX)
+    }
+
+    /// Whether a sync that was ordered to fail ([`DiskOrder::FailSync`]) has not come yet.
+    async fn sync_will_fail(&self, node: NodeId) -> Result<bool, ClusterError> {
+        let _ = node;
+        Ok(false)
     }
 
     /// Measures the state of the broker's process.

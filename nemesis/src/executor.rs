@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::effect::{Effect, Failure, Field, Resolved};
+use crate::effect::{Effect, Failure, Field, Measured, NOTHING, Resolved};
 use crate::fault::Fault;
 use crate::journal::{Journal, Lease, unix_ms};
 use crate::node::NodeId;
@@ -325,8 +325,11 @@ impl Course {
             self.tell(StepKind::Skipped, &[], &about, None);
             return (Some(self.executed(Vec::new(), Some(why))), None);
         };
-        let error = self.carry_out(&field, &resolved).await.err();
-        (Some(self.executed(resolved.targets, None)), error)
+        let (moot, error) = match self.carry_out(&field, &resolved).await {
+            Ok(moot) => (moot, None),
+            Err(error) => (None, Some(error)),
+        };
+        (Some(self.executed(resolved.targets, moot)), error)
     }
 
     fn mark(&self, mark: Mark) {
@@ -361,7 +364,7 @@ impl Course {
             if let Some(mut resolved) = field.resolve(&self.fault, &self.tag).await {
                 if !self.is_alone() {
                     // What another fault prevents cannot be demanded of this one.
-                    resolved.about.remove("requires");
+                    resolved.about.insert("requires".to_owned(), json!(NOTHING));
                 }
                 return Some(resolved);
             }
@@ -374,7 +377,12 @@ impl Course {
 
     /// From the lease to its release. However it ends, the fault has been taken back, or the
     /// error says that it could not be.
-    async fn carry_out(&mut self, field: &Field, resolved: &Resolved) -> Result<(), NemesisError> {
+    /// What comes back says why there was nothing to be hit, if so.
+    async fn carry_out(
+        &mut self,
+        field: &Field,
+        resolved: &Resolved,
+    ) -> Result<Option<String>, NemesisError> {
         let Resolved {
             targets,
             about,
@@ -397,6 +405,10 @@ impl Course {
             self.halt.sleep_until(until).await;
             self.until(&self.inside).await;
         }
+        if let Err(Failure::Moot(why)) = &applied {
+            let about = Map::from_iter([("why".to_owned(), json!(why))]);
+            self.tell(StepKind::Skipped, targets, &about, None);
+        }
         effect.undo(field).await.map_err(|f| self.not_healed(f))?;
         self.tell(StepKind::Healed, targets, about, None);
         self.mark(Mark::Undone);
@@ -406,18 +418,21 @@ impl Course {
         let gone = gone.map_err(|failure| self.not_healed(failure))?;
         self.tell(StepKind::Verified, targets, about, Some(&gone));
         journal.release(self.fault.id).map_err(unwritten)?;
-        applied.map(|_| ())
+        match applied {
+            Ok(_) => Ok(None),
+            Err(Failure::Moot(why)) => Ok(Some(why)),
+            Err(failure) => Err(self.no_effect(failure)),
+        }
     }
 
-    async fn apply(&self, field: &Field, effect: &dyn Effect) -> Result<Value, NemesisError> {
-        let applied = effect.apply(field).await;
-        applied.map_err(|failure| self.no_effect(failure))?;
-        let mut measured = effect.bites(field).await;
-        if matches!(measured, Err(Failure::Measured(_))) {
+    async fn apply(&self, field: &Field, effect: &dyn Effect) -> Measured {
+        effect.apply(field).await?;
+        let measured = effect.bites(field).await;
+        match measured {
             // Once more: what is installed now may have met a packet that was under way.
-            measured = effect.bites(field).await;
+            Err(Failure::Measured(_)) => effect.bites(field).await,
+            measured => measured,
         }
-        measured.map_err(|failure| self.no_effect(failure))
     }
 
     fn lease(&self, effect: &dyn Effect) -> Lease {
@@ -488,7 +503,7 @@ impl Course {
     fn no_effect(&self, failure: Failure) -> NemesisError {
         match failure {
             Failure::Cluster(source) => self.by_runtime(source),
-            Failure::Measured(why) => NemesisError::NoEffect {
+            Failure::Measured(why) | Failure::Moot(why) => NemesisError::NoEffect {
                 id: self.fault.id,
                 fault: self.kind().to_owned(),
                 why,
@@ -499,7 +514,7 @@ impl Course {
     fn not_healed(&self, failure: Failure) -> NemesisError {
         match failure {
             Failure::Cluster(source) => self.by_runtime(source),
-            Failure::Measured(why) => NemesisError::NotHealed {
+            Failure::Measured(why) | Failure::Moot(why) => NemesisError::NotHealed {
                 id: self.fault.id,
                 fault: self.kind().to_owned(),
                 why,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::agent::{AgentCommand, AgentReply, ProbeResult, RuleStatus};
-use crate::cluster::NodeState;
+use crate::cluster::{DiskOrder, NodeState};
 use crate::fault::{Action, Shape, Target};
 use crate::journal::{self, Owner};
 use crate::node::{Listener, Ports};
@@ -29,6 +29,8 @@ enum Lie {
     SurvivesKill,
     /// A killed process does not come up again.
     StaysDown,
+    /// The sync that is to fail never comes.
+    SyncsNothing,
 }
 
 #[derive(Default)]
@@ -45,6 +47,7 @@ struct Fake {
     lie: Lie,
     nodes: Mutex<BTreeMap<NodeId, Node>>,
     leader: Option<NodeId>,
+    sync_will_fail: Mutex<bool>,
 }
 
 fn ip(node: NodeId) -> Ipv4Addr {
@@ -58,6 +61,7 @@ impl Fake {
             lie,
             nodes: Mutex::new(nodes),
             leader: leader.map(NodeId),
+            sync_will_fail: Mutex::default(),
         })
     }
 
@@ -218,6 +222,15 @@ impl Cluster for Fake {
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
         self.change(node, |n| n.paused = false);
         Ok(())
+    }
+
+    async fn disk(&self, _: NodeId, order: DiskOrder) -> Result<(), ClusterError> {
+        *self.sync_will_fail.lock().unwrap() = order == DiskOrder::FailSync(true);
+        Ok(())
+    }
+
+    async fn sync_will_fail(&self, _: NodeId) -> Result<bool, ClusterError> {
+        Ok(self.lie == Lie::SyncsNothing && *self.sync_will_fail.lock().unwrap())
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {
@@ -428,7 +441,7 @@ async fn a_fault_inside_another_is_taken_back_before_that_one() {
     assert!(verified.iter().all(|(_, kind)| *kind == StepKind::Verified));
     for id in [1, 2] {
         let asked = stage.value(id, StepKind::Asked);
-        assert!(asked.get("requires").is_none(), "one hinders the other");
+        assert_eq!(asked["requires"], "nothing", "one hinders the other");
     }
     assert!(stage.cluster.is_well());
 }
@@ -453,7 +466,7 @@ async fn a_step_tells_the_history_what_the_checker_needs() {
     assert!(value["measured"]["dropped-packets"].as_u64().unwrap() >= 4);
     let sparing = stage.value(2, StepKind::Effective);
     assert_eq!(sparing["spares"], json!(["controller"]));
-    assert!(sparing.get("requires").is_none());
+    assert_eq!(sparing["requires"], "nothing");
     assert!(!sparing["measured"]["spared"].as_array().unwrap().is_empty());
 }
 
@@ -516,6 +529,26 @@ async fn a_vacant_role_is_a_fault_skipped_and_the_others_go_on() {
     let second = &execution.faults[1];
     assert!(second.asked_ms.unwrap() >= 1_000 + RESOLVE_LIMIT.as_millis() as u64 - 200);
     assert!(second.verified_ms.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_syncs_nothing_skips_the_failed_sync_and_one_that_survives_it_is_an_error() {
+    let action = Action::SyncError { target: LEADER };
+    let stage = Stage::new(Lie::SyncsNothing, Some(3));
+    let execution = stage.run(&[action.clone(), isolate(&[], false)]).await;
+    assert!(execution.error.is_none());
+    let skipped = execution.faults[0].skipped.as_deref().unwrap();
+    assert!(skipped.contains("n3 synced nothing"), "{skipped}");
+    assert!(execution.faults[0].verified_ms.is_some());
+    assert!(
+        execution.faults[1].effective_ms.is_some(),
+        "the next begins"
+    );
+    assert!(!*stage.cluster.sync_will_fail.lock().unwrap(), "taken back");
+
+    let stage = Stage::new(Lie::None, Some(3));
+    let error = stage.run(&[action]).await.error.expect("it went on");
+    assert!(matches!(error, NemesisError::NoEffect { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

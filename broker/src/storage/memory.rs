@@ -220,6 +220,17 @@ impl MemoryStorage {
         self.world().fail_datasync = true;
     }
 
+    /// Takes [`MemoryStorage::fail_next_datasync`] back: whether it was still to come.
+    pub fn spare_next_datasync(&self) -> bool {
+        std::mem::take(&mut self.world().fail_datasync)
+    }
+
+    /// Whether a datasync that is to fail has not come yet.
+    #[must_use]
+    pub fn will_fail_datasync(&self) -> bool {
+        self.world().fail_datasync
+    }
+
     /// Reads fail from now on, or work again.
     pub fn fail_reads(&self, fail: bool) {
         self.world().fail_reads = fail;

@@ -106,7 +106,7 @@ fn effective(faults: &[Fault]) -> Criterion {
     let skipped = faults.len() - applied;
     let mut says = format!("{effective} of {applied} faults were seen to take effect");
     if skipped > 0 {
-        says += &format!(" ({skipped} more found nobody to hit)");
+        says += &format!(" ({skipped} more found nobody or nothing to hit)");
     }
     Criterion {
         name: "faults-effective".to_owned(),

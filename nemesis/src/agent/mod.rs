@@ -236,3 +236,13 @@ pub struct ProbeResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
+
+impl ProbeResult {
+    /// It got nowhere in the time that it had; nobody refused it.
+    pub fn is_too_late(&self) -> bool {
+        self.error.as_deref() == Some(TIMEOUT)
+    }
+}
+
+/// [`ProbeResult::error`] of what took too long.
+pub(crate) const TIMEOUT: &str = "timeout";

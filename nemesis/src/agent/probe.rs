@@ -120,7 +120,7 @@ fn until_sent(mut stream: TcpStream, bytes: u32, timeout: Duration) -> std::io::
 
 fn name(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => "timeout".to_owned(),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => super::TIMEOUT.to_owned(),
         ErrorKind::ConnectionRefused => "refused".to_owned(),
         ErrorKind::ConnectionReset => "reset".to_owned(),
         ErrorKind::UnexpectedEof => "closed".to_owned(),

@@ -115,7 +115,7 @@ impl Effect for SyncError {
     }
 
     async fn apply(&self, field: &Field) -> Result<(), Failure> {
-        let fail = field.cluster.disk(self.node, DiskOrder::FailSync);
+        let fail = field.cluster.disk(self.node, DiskOrder::FailSync(true));
         within(self.node, "fail a sync", fail).await
     }
 
@@ -128,11 +128,24 @@ impl Effect for SyncError {
             }
             sleep(SYNC_PAUSE).await;
         }
-        let why = format!("{} goes on after a sync that failed", self.node);
-        Err(Failure::Measured(why))
+        let waits = field.cluster.sync_will_fail(self.node);
+        match within(self.node, "sync", waits).await? {
+            // One that is cut off from the controller may have nothing to sync.
+            true => Err(Failure::Moot(format!(
+                "{} synced nothing within {} s",
+                self.node,
+                SYNC_LIMIT.as_secs()
+            ))),
+            false => Err(Failure::Measured(format!(
+                "{} goes on after a sync that failed",
+                self.node
+            ))),
+        }
     }
 
     async fn undo(&self, field: &Field) -> Result<(), Failure> {
+        let spare = field.cluster.disk(self.node, DiskOrder::FailSync(false));
+        within(self.node, "spare the syncs", spare).await?;
         start(field, self.node).await
     }
 

@@ -69,7 +69,8 @@ impl Link {
         Ok(took)
     }
 
-    /// Bytes a second that get through to the node.
+    /// Bytes a second that get through to the node; no more than that when they did not all get
+    /// through in the time that they had (the link is the brokers' as well, and they fill it).
     async fn rate(&self, field: &Field, kib: u32) -> Result<u64, Failure> {
         let bytes = u64::from(kib) * 1024 * FLOOD_MS / 1_000;
         let ip = field.cluster.address(self.node)?;
@@ -81,12 +82,18 @@ impl Link {
         });
         let reply = field.agent(self.peer(field)?, &order).await?;
         let probe = reply.probes.first();
-        let took = probe.and_then(|probe| probe.answer_us).ok_or_else(|| {
-            let why = probe.and_then(|probe| probe.error.clone());
-            let why = why.unwrap_or_else(|| "no result".to_owned());
-            Failure::Measured(format!("sending {bytes} bytes to {}: {why}", self.node))
-        })?;
-        Ok(bytes * 1_000_000 / took.max(1))
+        let whole = 10 * FLOOD_MS * 1_000;
+        match probe {
+            Some(probe) if probe.answer_us.is_some() || probe.is_too_late() => {
+                Ok(bytes * 1_000_000 / probe.answer_us.unwrap_or(whole).max(1))
+            }
+            probe => {
+                let why = probe.and_then(|probe| probe.error.clone());
+                let why = why.unwrap_or_else(|| "no result".to_owned());
+                let why = format!("sending {bytes} bytes to {}: {why}", self.node);
+                Err(Failure::Measured(why))
+            }
+        }
     }
 
     /// (lost, overtaken) as the node's lines count.

@@ -33,6 +33,8 @@ const ORDER_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// For how long a healed fault may still be felt.
 pub(crate) const HEALING_LIMIT: Duration = Duration::from_secs(15);
+/// What a fault requires that need not bring about anything.
+pub(crate) const NOTHING: &str = "nothing";
 const HEALING_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a measurement found.
@@ -45,6 +47,8 @@ pub(crate) enum Failure {
     Cluster(ClusterError),
     /// It did, and the measurement disagrees.
     Measured(String),
+    /// It did, and what the fault waits for never came: there was nothing to be hit.
+    Moot(String),
 }
 
 impl From<ClusterError> for Failure {
@@ -97,9 +101,9 @@ impl Field {
             Some(target) => Some(self.who(fault, target, &mut about).await?),
             None => None,
         };
-        if let Some(requirement) = fault.action.requires() {
-            about.insert("requires".to_owned(), json!(requirement.name()));
-        }
+        // Said also when it is nothing: a checker that is told nothing guesses.
+        let requires = fault.action.requires().map_or(NOTHING, |r| r.name());
+        about.insert("requires".to_owned(), json!(requires));
         let (targets, effect) = self.effect(&fault.action, tag, target, &mut about);
         Some(Resolved {
             targets,

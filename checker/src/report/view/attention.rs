@@ -99,7 +99,7 @@ pub fn attention(facts: &Facts<'_>, orders: &Orders) -> Attention {
     let skipped = facts.faults.iter().filter(|fault| fault.skipped).count();
     if skipped > 0 {
         weak.push(format!(
-            "{} found nobody in the role that it was aimed at, and was skipped.",
+            "{} found nobody in the role that it was aimed at, or nothing to hit, and was skipped.",
             plural(skipped as u64, "fault", "faults")
         ));
     }

@@ -166,9 +166,14 @@ impl Machine {
                 self.disk.set_capacity(Some(used));
             }
             DiskOrder::Full(false) => self.disk.set_capacity(None),
-            DiskOrder::FailSync => {
+            DiskOrder::FailSync(true) => {
                 self.may_end = true;
                 self.disk.fail_next_datasync();
+            }
+            DiskOrder::FailSync(false) => {
+                if self.disk.spare_next_datasync() {
+                    self.may_end = false;
+                }
             }
             DiskOrder::Slow(sync) => {
                 let millis = u64::try_from(sync.as_millis()).unwrap_or(u64::MAX);

@@ -185,6 +185,10 @@ impl Cluster for SimCluster {
         disk.free_space("/data".as_ref()).map_err(refused)
     }
 
+    async fn sync_will_fail(&self, node: NodeId) -> Result<bool, ClusterError> {
+        Ok(self.machine(node)?.disk().will_fail_datasync())
+    }
+
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {
         Ok(self.machine(node)?.state())
     }
