@@ -53,6 +53,9 @@ impl Roles for MetadataRoles {
     }
 
     async fn controller(&self) -> Option<NodeId> {
+        if let Ok(leader) = self.brokers.quorum_leader(WITHIN).await {
+            return node(leader?.id);
+        }
         let views = self.brokers.views(None, WITHIN).await;
         // An isolated broker may still name the last controller that it knew: the majority knows.
         let mut votes: Vec<i32> = views.values().filter_map(|view| view.controller).collect();

@@ -10,13 +10,13 @@ use nemesis::journal::Owner;
 use tokio::time::Instant;
 
 use super::plan::Case;
-use crate::cli::{BenchArgs, DurabilityName};
+use crate::cli::{BenchArgs, DurabilityName, Target};
 use crate::clients::{ClientSettings, Library};
 use crate::kafka::{CreateTopic, RequestError, newest};
 use crate::run::folder::Folder;
-use crate::run::site::Site;
+use crate::run::site::{Site, kafka_durability};
 use crate::run::{Own, journal_dir};
-use crate::runtime::{ClusterSpec, Program};
+use crate::runtime::ClusterSpec;
 
 const WITHIN: Duration = Duration::from_secs(10);
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
@@ -47,21 +47,31 @@ impl Bed {
         let (site, journal, named) = match (own, &args.bootstrap) {
             (Some(own), _) => {
                 let journal = Arc::new(open_journal(own, &args.out, &folder)?);
-                let durability = match durability {
-                    Some(DurabilityName::Replicated) => "replicated",
-                    _ => "fsync",
+                let durability = durability.unwrap_or(DurabilityName::Fsync);
+                let word = match durability {
+                    DurabilityName::Replicated => "replicated",
+                    DurabilityName::Fsync => "fsync",
                 };
+                let (brand, mut broker_args) = match args.target.target {
+                    Target::Broker => ("", vec![format!("--durability={word}")]),
+                    Target::Kafka => {
+                        let properties = kafka_durability(durability).map(str::to_owned);
+                        ("Apache Kafka ", properties.into_iter().collect())
+                    }
+                };
+                broker_args.extend(args.target.broker_settings());
                 let spec = ClusterSpec {
                     run_id: format!("bench-{}", folder.name().to_lowercase()),
                     nodes: args.brokers,
                     dir: folder.path().to_owned(),
                     journal: journal.path().to_owned(),
-                    program: Program::Broker,
-                    broker_args: vec![format!("--durability={durability}")],
+                    program: args.target.target.program(),
+                    image: args.target.image.clone(),
+                    broker_args,
                 };
                 let site = Site::start(own.kind, &own.artifacts, &spec).await?;
                 let named = format!(
-                    "{} brokers in {}, {durability}",
+                    "{} {brand}brokers in {}, {word}",
                     args.brokers,
                     own.kind.name()
                 );

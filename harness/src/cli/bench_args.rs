@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::run_args::parse_seconds;
-use super::{DurabilityName, RunArgs, RuntimeName};
+use super::{DurabilityName, RunArgs, RuntimeName, TargetArgs};
 
 /// What is measured, and where.
 #[derive(Clone, Debug, Args)]
@@ -17,6 +17,9 @@ pub struct BenchArgs {
     /// Somebody else's cluster: `HOST:PORT,..`. Nobody is killed there.
     #[arg(long, value_name = "HOST:PORT,..", conflicts_with = "runtime")]
     pub bootstrap: Option<String>,
+    /// The broker that is measured.
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Brokers of the cluster.
     #[arg(long, default_value_t = 3, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=9))]
@@ -66,13 +69,15 @@ impl BenchArgs {
     /// The flags of a run in the same place: what chooses and prepares a runtime.
     ///
     /// # Errors
-    /// None, unless the flags of a run have changed their names.
+    /// What cannot be asked for together.
     pub fn as_run_args(&self) -> anyhow::Result<RunArgs> {
         let flags = ["--nemesis", "none"].map(str::to_owned);
         let mut args = RunArgs::parsed(flags).map_err(anyhow::Error::msg)?;
         args.runtime = self.runtime;
         args.brokers = self.brokers;
+        args.target.clone_from(&self.target);
         args.out.clone_from(&self.out);
+        args.validate().map_err(anyhow::Error::msg)?;
         Ok(args)
     }
 }

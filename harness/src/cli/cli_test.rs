@@ -114,6 +114,28 @@ fn a_cluster_of_somebody_else_takes_no_faults() {
 }
 
 #[test]
+fn what_apache_kafka_does_not_have_is_refused_by_name() {
+    let refused = |more: &[&str]| {
+        let arguments: Vec<&str> = ["--target", "kafka"].iter().chain(more).copied().collect();
+        let args = parse(&arguments).expect("parses");
+        args.validate().expect_err("refused")
+    };
+    assert!(refused(&["--runtime", "sim"]).contains("--runtime docker"));
+    assert!(refused(&["--runtime", "namespaces"]).contains("--runtime docker"));
+    assert!(refused(&["--seeded-bug", "M05"]).contains("--target kafka"));
+    let image = parse(&["--image", "mine:1"]).expect("parses");
+    assert!(
+        image
+            .validate()
+            .expect_err("refused")
+            .contains("--target kafka")
+    );
+    let kafka = parse(&["--target", "kafka"]).expect("parses");
+    assert_eq!(kafka.validate(), Ok(()));
+    assert_eq!(kafka.durability(), DurabilityName::Replicated);
+}
+
+#[test]
 fn every_flag_is_explained() {
     for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
         for argument in command.get_arguments().filter(|a| a.get_id() != "help") {

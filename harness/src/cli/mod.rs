@@ -10,6 +10,7 @@ mod matrix_args;
 mod power_loss_args;
 mod run_args;
 mod suggest;
+mod target_args;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use bench_args::BenchArgs;
 pub use matrix_args::MatrixArgs;
 pub use power_loss_args::PowerLossArgs;
+pub use target_args::{Setting, Target, TargetArgs};
+
 pub use run_args::{Choice, DurabilityName, RunArgs, RuntimeName, Workload};
 
 use crate::exit::{self, Exit};

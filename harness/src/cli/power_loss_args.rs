@@ -38,7 +38,7 @@ impl PowerLossArgs {
     pub fn as_run_args(&self, durability: DurabilityName, min_isr: i32) -> anyhow::Result<RunArgs> {
         let mut args = Run::try_parse_from(["run", "--nemesis", "blackout"])?.args;
         args.runtime = RuntimeName::Sim;
-        args.durability = durability;
+        args.durability = Some(durability);
         args.min_insync_replicas = Some(min_isr);
         args.out.clone_from(&self.out);
         Ok(args.for_simulation())

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use nemesis::{FaultKind, Platform};
 
 use super::suggest::nearest;
+use super::target_args::{Setting, Target, TargetArgs, parse_setting, setting_flags};
 use crate::clients::Acks;
 use crate::value::MIN_BYTES;
 
@@ -124,9 +125,16 @@ pub struct RunArgs {
     /// are].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=9))]
     pub min_insync_replicas: Option<i32>,
-    /// When the broker counts a write as held.
-    #[arg(long, value_enum, default_value_t = DurabilityName::Fsync)]
-    pub durability: DurabilityName,
+    /// The broker under test.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// A setting of every topic of the run, may be repeated (`retention.ms=600000`).
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub topic_config: Vec<Setting>,
+    /// When the broker counts a write as held [default: fsync; replicated for --target kafka,
+    /// where fsync sets `log.flush.interval.messages=1`].
+    #[arg(long, value_enum)]
+    pub durability: Option<DurabilityName>,
     /// Producers retry without idempotence (always so unless acks=all).
     #[arg(long)]
     pub no_idempotence: bool,
@@ -254,6 +262,29 @@ impl RunArgs {
         self.min_insync_replicas.unwrap_or(most.min(2))
     }
 
+    /// When the broker counts a write as held.
+    #[must_use]
+    pub fn durability(&self) -> DurabilityName {
+        let usual = Self::usual_durability(self.target.target);
+        self.durability.unwrap_or(usual)
+    }
+
+    /// What is taken where nothing is asked for: what the broker's authors ship.
+    #[must_use]
+    pub fn usual_durability(target: Target) -> DurabilityName {
+        match target {
+            Target::Broker => DurabilityName::Fsync,
+            Target::Kafka => DurabilityName::Replicated,
+        }
+    }
+
+    /// The flags that choose the broker under test and set it up, for a command that repeats a
+    /// run.
+    pub fn target_flags(&self) -> impl Iterator<Item = String> {
+        let topic = setting_flags("--topic-config", &self.topic_config);
+        self.target.flags().chain(topic)
+    }
+
     /// Messages to be acknowledged.
     #[must_use]
     pub fn messages(&self) -> u64 {
@@ -321,11 +352,30 @@ impl RunArgs {
         args
     }
 
+    /// What cannot be asked of Apache Kafka.
+    fn validate_kafka(&self) -> Result<(), String> {
+        if self.target.target != Target::Kafka {
+            return Ok(());
+        }
+        if !matches!(self.runtime(), RuntimeName::Auto | RuntimeName::Docker) {
+            return Err("--target kafka runs in containers only: --runtime docker".to_owned());
+        }
+        if let Some(bug) = self.seeded_bug {
+            let bug = bug.name();
+            return Err(format!(
+                "--seeded-bug {bug} is one of our broker, not of --target kafka"
+            ));
+        }
+        Ok(())
+    }
+
     /// What cannot be asked for together.
     ///
     /// # Errors
     /// A sentence that names the flags and the mend.
     pub fn validate(&self) -> Result<(), String> {
+        self.target.validate()?;
+        self.validate_kafka()?;
         let (platform, wanted) = (self.platform(), self.nemesis());
         let missing = |kind: &&FaultKind| kind.fidelity(platform).is_none();
         if platform != Platform::External
@@ -343,7 +393,7 @@ impl RunArgs {
             }
         } else if self.workload != Workload::Batch {
             return Err("--runtime sim has only --workload batch".to_owned());
-        } else if self.durability == DurabilityName::Replicated
+        } else if self.durability() == DurabilityName::Replicated
             && self.nemesis().0.contains(&FaultKind::Blackout)
         {
             return Err(

@@ -138,7 +138,7 @@ pub struct CreateTopic<'a> {
     /// `min.insync.replicas`, or the brokers' default.
     pub min_insync_replicas: Option<i32>,
     /// Further settings.
-    pub settings: &'a [(&'static str, &'static str)],
+    pub settings: &'a [(String, String)],
 }
 
 /// Creates a topic, through a broker that forwards to the controller if need be.
@@ -161,8 +161,8 @@ pub async fn create_topic(
         .into_iter()
         .chain(topic.settings.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
-                .with_name(StrBytes::from_static_str(name))
-                .with_value(Some(StrBytes::from_static_str(value)))
+                .with_name(StrBytes::from_string(name.clone()))
+                .with_value(Some(StrBytes::from_string(value.clone())))
         }))
         .collect();
     let creatable = CreatableTopic::default()

@@ -10,6 +10,7 @@ mod conn;
 mod errors;
 mod offsets;
 mod pool;
+mod quorum;
 
 pub use admin::{
     BrokerView, ClusterView, CreateTopic, PartitionView, create_topic, describe_cluster,
@@ -19,3 +20,4 @@ pub use conn::{Conn, RequestError};
 pub use errors::name_of;
 pub use offsets::{PartitionOffsets, list_offsets};
 pub use pool::{Brokers, newest};
+pub use quorum::{QuestionUnknown, QuorumLeader, quorum_leader};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::{
-    ClusterView, Conn, CreateTopic, PartitionOffsets, PartitionView, RequestError, create_topic,
-    describe_cluster, list_offsets, touch_topic,
+    ClusterView, Conn, CreateTopic, PartitionOffsets, PartitionView, QuestionUnknown, QuorumLeader,
+    RequestError, create_topic, describe_cluster, list_offsets, quorum, quorum_leader, touch_topic,
 };
 
 /// The brokers of a cluster by id, each asked on its own connection.
@@ -101,6 +101,23 @@ impl Brokers {
         });
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().flatten().collect()
+    }
+
+    /// Who leads the metadata quorum, by the newest answer of all brokers; `None` while none of
+    /// those that answer knows of a leader.
+    ///
+    /// # Errors
+    /// Where the brokers do not offer DescribeQuorum: ask [`Brokers::views`] then.
+    pub async fn quorum_leader(
+        &self,
+        within: Duration,
+    ) -> Result<Option<QuorumLeader>, QuestionUnknown> {
+        let asked = self.slots.values().map(|slot| async move {
+            let mut guard = slot.conn.lock().await;
+            let conn = opened(&slot.address, &mut guard, within).await?;
+            quorum_leader(conn, within).await
+        });
+        quorum::newest_leader(futures_util::future::join_all(asked).await)
     }
 
     /// What one broker says of the ends of a topic's partitions.

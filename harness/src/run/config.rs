@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::Own;
-use crate::cli::{RunArgs, Workload};
+use crate::cli::{RunArgs, Setting, Workload};
 use crate::history::{Event, Kind, Process, Recorder, Value};
 
 /// Every setting.
@@ -36,10 +36,19 @@ pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>, faults: usize) -> Js
         "rate": args.rate(),
         "time-seconds": args.time.as_secs_f64(),
         "size": [args.size.start(), args.size.end()],
-        "durability": format!("{:?}", args.durability).to_lowercase(),
+        "durability": format!("{:?}", args.durability()).to_lowercase(),
+        "target": args.target.target.name(),
+        "broker-config": settings(&args.target.broker_config),
+        "topic-config": settings(&args.topic_config),
         "seeded-bug": args.seeded_bug.map(|bug| bug.name()),
         "recovery-limit-seconds": args.recovery_limit.as_secs_f64(),
     })
+}
+
+/// What was asked for by name, the later one where a name is there twice.
+fn settings(settings: &[Setting]) -> Json {
+    let named = settings.iter().map(|(k, v)| (k.clone(), json!(v)));
+    Json::Object(named.collect())
 }
 
 /// The first operation of a history.

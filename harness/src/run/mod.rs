@@ -29,7 +29,7 @@ use nemesis::{Schedule, ScheduleSpec};
 use serde_json::json;
 
 use crate::artifacts::{self, Artifacts, BuildOptions};
-use crate::cli::{Choice, PowerLossArgs, RunArgs, RuntimeName, Workload};
+use crate::cli::{Choice, PowerLossArgs, RunArgs, RuntimeName, Target, Workload};
 use crate::exit::Exit;
 use crate::runtime::doctor::Health;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
@@ -116,6 +116,7 @@ pub struct Own {
 /// while there is one thread.
 pub(crate) fn own_runtime(args: &RunArgs) -> anyhow::Result<Own> {
     let choice = match args.runtime() {
+        _ if args.target.target == Target::Kafka => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Docker => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
         RuntimeName::Auto | RuntimeName::External | RuntimeName::Sim => RuntimeChoice::Auto,
@@ -133,7 +134,11 @@ pub(crate) fn own_runtime(args: &RunArgs) -> anyhow::Result<Own> {
     let options = BuildOptions {
         seeded_bugs: args.seeded_bug.is_some(),
     };
-    let artifacts = artifacts::build(&workspace(), options, &mut |line| say!("{line}"))?;
+    let mut tell = |line: &str| say!("{line}");
+    let artifacts = match args.target.target {
+        Target::Broker => artifacts::build(&workspace(), options, &mut tell)?,
+        Target::Kafka => artifacts::build_agent(&workspace(), &mut tell)?,
+    };
     runtime::enter(&selected, &artifacts)?;
     Ok(Own {
         kind: selected.kind,
@@ -237,8 +242,11 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     if let Some(min) = args.min_insync_replicas {
         add("min-insync-replicas", min.to_string());
     }
-    if args.durability == crate::cli::DurabilityName::Replicated {
-        add("durability", "replicated".to_owned());
+    if args.durability() != RunArgs::usual_durability(args.target.target) {
+        add(
+            "durability",
+            format!("{:?}", args.durability()).to_lowercase(),
+        );
     }
     if args.repeat != 1 {
         add("repeat", args.repeat.to_string());
@@ -249,8 +257,21 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
     if let Some(bootstrap) = &args.bootstrap {
         add("bootstrap", bootstrap.clone());
     }
+    for word in args.target_flags() {
+        command.push(' ');
+        command.push_str(&quoted(&word));
+    }
     command.push_str(switches(args).as_str());
     command
+}
+
+/// A word of a command line as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The part of the command that says where, and what is switched on.

@@ -20,10 +20,10 @@ use super::progress::Board;
 use super::site::Site;
 use super::threads::on_thread;
 use super::{Own, audit, environment, journal_dir, replay_command, verdict};
-use crate::cli::{RunArgs, Workload};
+use crate::cli::{RunArgs, Target, Workload};
 use crate::exit::Exit;
 use crate::history::{self, Event, Kind, Process, Recorder, Value, Violation};
-use crate::runtime::{self, ClusterSpec, Program};
+use crate::runtime::{self, ClusterSpec};
 use crate::sampler;
 use crate::seed::{self, Use};
 use crate::workload::Clients;
@@ -193,7 +193,8 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
                 nodes: args.brokers,
                 dir: folder.path().to_owned(),
                 journal: journal.path().to_owned(),
-                program: Program::Broker,
+                program: args.target.target.program(),
+                image: args.target.image.clone(),
                 broker_args: Vec::new(),
             };
             Site::own(own.kind, &own.artifacts, args, around.seed, spec).await?
@@ -321,6 +322,15 @@ impl Run<'_> {
         if let Some(runtime) = self.site.runtime.clone()
             && self.patience() == Patience::Whole
         {
+            if self.args.target.target == Target::Kafka {
+                // Its logs have a format that the audit does not read; two complete passes of
+                // readers have seen what they hold.
+                self.note(
+                    "audit",
+                    json!({"skipped": "the logs are not the reference broker's"}),
+                );
+                return self.enter("end");
+            }
             self.audit(runtime.as_ref()).await?;
         }
         self.enter("end")

@@ -46,7 +46,27 @@ fn the_replay_command_gives_the_same_run() {
         "--cut-clients",
         "--overlap",
     ]);
-    let command = replay_command(&original, 77);
+    repeats(&original);
+    let kafka = args(&[
+        "--nemesis",
+        "kill",
+        "--target",
+        "kafka",
+        "--image",
+        "registry.example/kafka:4.3.1",
+        "--broker-config",
+        "unclean.leader.election.enable=true",
+        "--topic-config",
+        "retention.ms=600000",
+        "--durability",
+        "fsync",
+    ]);
+    kafka.validate().expect("possible");
+    repeats(&kafka);
+}
+
+fn repeats(original: &RunArgs) {
+    let command = replay_command(original, 77);
     let words: Vec<&str> = command.split(' ').skip(5).collect();
     let replayed = args(&words);
     assert_eq!(replayed.seed, Some(77));
@@ -55,4 +75,11 @@ fn the_replay_command_gives_the_same_run() {
         replayed.seed = None;
         format!("{replayed:?}")
     });
+}
+
+#[test]
+fn a_word_that_a_shell_would_read_otherwise_is_quoted() {
+    assert_eq!(quoted("a.b=1"), "a.b=1");
+    assert_eq!(quoted("a=$(reboot)"), "'a=$(reboot)'");
+    assert_eq!(quoted("it's"), r"'it'\''s'");
 }

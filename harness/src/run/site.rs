@@ -9,9 +9,9 @@ use nemesis::NodeState;
 use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
-use crate::cli::RunArgs;
+use crate::cli::{DurabilityName, RunArgs, Target};
 use crate::kafka::{Brokers, ClusterView, CreateTopic, RequestError, newest};
-use crate::runtime::{self, ClusterSpec, Runtime, RuntimeKind};
+use crate::runtime::{self, ClusterSpec, Program, Runtime, RuntimeKind};
 
 /// The cluster comes up within this time, or never.
 const UP_WITHIN: Duration = Duration::from_secs(40);
@@ -64,7 +64,7 @@ impl Site {
         spec: &ClusterSpec,
     ) -> anyhow::Result<Self> {
         let runtime = runtime::up(kind, spec, artifacts).await?;
-        match Self::around(runtime.clone()) {
+        match Self::around(runtime.clone(), spec.program) {
             Ok(site) => Ok(site),
             Err(error) => {
                 runtime.down().await?;
@@ -73,13 +73,16 @@ impl Site {
         }
     }
 
-    fn around(runtime: Arc<dyn Runtime>) -> anyhow::Result<Self> {
+    fn around(runtime: Arc<dyn Runtime>, program: Program) -> anyhow::Result<Self> {
         let mut addresses = Vec::new();
         let mut admin = Vec::new();
         for node in runtime.nodes() {
             let id = i32::try_from(node.0).context("more nodes than broker ids")?;
             addresses.push((id, runtime.client_address(node)?.to_string()));
-            admin.push((id, runtime.admin_address(node)?.to_string()));
+            // Only the reference broker has such a listener.
+            if program == Program::Broker {
+                admin.push((id, runtime.admin_address(node)?.to_string()));
+            }
         }
         Ok(Self {
             brokers: Arc::new(Brokers::new(addresses)),
@@ -165,7 +168,7 @@ impl Site {
             partitions: args.partitions(),
             replication_factor: factor,
             min_insync_replicas: Some(min),
-            settings: &[],
+            settings: &args.topic_config,
         };
         let auto_create = match self.brokers.create_topic(&topic, WITHIN * 5).await {
             Ok(()) => false,
@@ -239,9 +242,37 @@ fn served(
 
 /// Settings of every broker of our own cluster.
 fn broker_args(args: &RunArgs, seed: u64) -> Vec<String> {
-    let durability = match args.durability {
-        crate::cli::DurabilityName::Fsync => "fsync",
-        crate::cli::DurabilityName::Replicated => "replicated",
+    let mut arguments = match args.target.target {
+        Target::Broker => reference_args(args, seed),
+        Target::Kafka => kafka_args(args),
+    };
+    arguments.extend(args.target.broker_settings());
+    arguments
+}
+
+/// Properties of Apache Kafka.
+fn kafka_args(args: &RunArgs) -> Vec<String> {
+    let mut properties = vec![format!(
+        "min.insync.replicas={}",
+        args.min_insync_replicas()
+    )];
+    properties.extend(kafka_durability(args.durability()).map(str::to_owned));
+    properties
+}
+
+/// Kafka leaves syncing to the operating system, unless it is to sync after each message.
+pub(crate) fn kafka_durability(durability: DurabilityName) -> Option<&'static str> {
+    match durability {
+        DurabilityName::Fsync => Some("log.flush.interval.messages=1"),
+        DurabilityName::Replicated => None,
+    }
+}
+
+/// Flags of the reference broker.
+fn reference_args(args: &RunArgs, seed: u64) -> Vec<String> {
+    let durability = match args.durability() {
+        DurabilityName::Fsync => "fsync",
+        DurabilityName::Replicated => "replicated",
     };
     let settings = [
         ("--wal-roll-bytes", WAL_ROLL_BYTES.to_string()),

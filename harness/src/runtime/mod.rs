@@ -10,6 +10,7 @@
 
 pub mod docker;
 pub mod doctor;
+mod kafka;
 pub mod namespaces;
 mod plan;
 pub mod sim;
@@ -25,6 +26,7 @@ use nemesis::{Cluster, ClusterError, NodeId, journal};
 
 use crate::artifacts::Artifacts;
 
+pub use kafka::IMAGE as KAFKA_IMAGE;
 pub use plan::Program;
 
 /// The runtimes there are.
@@ -113,6 +115,8 @@ pub struct ClusterSpec {
     pub journal: PathBuf,
     /// What plays the broker.
     pub program: Program,
+    /// The image of a program that is not built here; [`KAFKA_IMAGE`] where none is named.
+    pub image: Option<String>,
     /// Further arguments of every broker's command line (`--wal-roll-bytes=8388608`, ...).
     pub broker_args: Vec<String>,
 }

@@ -4,12 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use nemesis::{ClusterError, Listener, NodeId, Ports};
 
+use super::kafka;
+
+/// ApiVersions, version 0, of a client whose name is empty: any Kafka broker answers it.
+pub const API_VERSIONS: &str = "\0\0\0\x0a\0\x12\0\0\0\0\0\x01\0\0";
+
 /// The process that plays the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Program {
     /// The reference broker.
     #[default]
     Broker,
+    /// Apache Kafka; its settings are lines of properties.
+    Kafka,
     /// The agent's `echo`: for tests of runtimes and faults, in which no broker is wanted.
     Echo,
 }
@@ -22,6 +29,7 @@ impl Program {
                 Listener::Admin,
                 "GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n".to_owned(),
             ),
+            Self::Kafka => (Listener::Client, API_VERSIONS.to_owned()),
             Self::Echo => (Listener::Client, "alive?\n".to_owned()),
         }
     }
@@ -52,6 +60,7 @@ impl Program {
                 arguments.extend(more.iter().cloned());
                 arguments
             }
+            Self::Kafka => kafka::properties(nodes, node, data_dir, more),
             Self::Echo => {
                 let listeners = [
                     ports.client,

@@ -163,6 +163,7 @@ impl Stage {
             dir: dir.to_owned(),
             journal: journal.path().to_owned(),
             program: Program::Echo,
+            image: None,
             broker_args: Vec::new(),
         };
         let cluster = runtime::up(kind, &spec, &agent()).await;

@@ -197,9 +197,28 @@ pub struct ProbeArgs {
     /// How long to wait, in milliseconds
     #[arg(long, default_value_t = 500)]
     timeout_ms: u32,
-    /// Send this, and wait for an answer
-    #[arg(long)]
+    /// Send this, and wait for an answer (`\0` is a zero byte, `\\` a backslash)
+    #[arg(long, value_parser = unescaped)]
     say: Option<String>,
+}
+
+/// No argument of a process may hold a zero byte, and questions in Kafka's protocol do.
+fn escaped(say: &str) -> String {
+    say.replace('\\', r"\\").replace('\0', r"\0")
+}
+
+fn unescaped(text: &str) -> Result<String, String> {
+    let mut said = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        said.push(match (c, (c == '\\').then(|| rest.next()).flatten()) {
+            ('\\', Some('0')) => '\0',
+            ('\\', Some('\\')) => '\\',
+            ('\\', _) => return Err(format!(r"`{text}`: a backslash stands before 0 or \ only")),
+            (plain, _) => plain,
+        });
+    }
+    Ok(said)
 }
 
 /// `link`
@@ -332,7 +351,7 @@ impl AgentCommand {
                 words.word("probe").list("--to", &probe.to);
                 words.option("--timeout-ms", probe.timeout_ms);
                 if let Some(say) = &probe.say {
-                    words.option("--say", say);
+                    words.option("--say", escaped(say));
                 }
             }
             Self::Impair(impair) => words.impair(impair),
@@ -463,7 +482,7 @@ mod tests {
         let probe = (
             any::<(u32, u16)>(),
             any::<u32>(),
-            prop::option::of("[ -~]{0,20}"),
+            prop::option::of("[\0-~]{0,20}"),
         )
             .prop_map(|((ip, port), timeout_ms, say)| {
                 AgentCommand::Probe(Probe {
@@ -522,6 +541,7 @@ mod tests {
         fn what_is_written_is_what_is_read(command in commands()) {
             let mut words = vec!["nemesis-agent".to_owned()];
             words.extend(command.arguments());
+            prop_assert!(words.iter().all(|word| !word.contains('\0')), "exec takes none");
             let cli = Cli::try_parse_from(&words).expect("our own arguments parse");
             prop_assert_eq!(cli.order.command().ok(), Some(command));
         }

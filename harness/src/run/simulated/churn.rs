@@ -23,7 +23,7 @@ use crate::kafka::{Brokers, Conn, CreateTopic, newest};
 
 const TOPIC: &str = "churn";
 const PARTITIONS: i32 = 2;
-const SETTINGS: &[(&str, &str)] = &[("segment.bytes", "32768"), ("retention.bytes", "65536")];
+const SETTINGS: [(&str, &str); 2] = [("segment.bytes", "32768"), ("retention.bytes", "65536")];
 const BATCH_BYTES: usize = 12 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 const WITHIN: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ async fn churn(brokers: &Brokers, addresses: &[(i32, String)]) {
         partitions: PARTITIONS,
         replication_factor: i16::try_from(addresses.len()).unwrap_or(3).min(3),
         min_insync_replicas: Some(1),
-        settings: SETTINGS,
+        settings: &SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())),
     };
     while brokers.create_topic(&topic, WITHIN).await.is_err() {
         sleep(PAUSE).await;

@@ -159,7 +159,7 @@ fn common(args: &RunArgs) -> BrokerConfig {
         log_scrub_bytes_per_second: 0,
         log_retention_check_interval: RETENTION_CHECK,
         replica_lag_time_max: Duration::from_millis(LAG_MAX_MS),
-        durability: match args.durability {
+        durability: match args.durability() {
             DurabilityName::Fsync => Durability::Fsync,
             DurabilityName::Replicated => Durability::Replicated,
         },
@@ -448,7 +448,7 @@ impl<'a> Stage<'a> {
     /// Every broker dies at once. In fsync mode the power goes, which must not matter.
     async fn restart(&mut self, clients: &Clients, probes: &mut Plan) -> anyhow::Result<()> {
         self.enter("restart");
-        self.cluster.end_all(match self.args.durability {
+        self.cluster.end_all(match self.args.durability() {
             DurabilityName::Fsync => Crash::TornWrites,
             DurabilityName::Replicated => Crash::Kill,
         });

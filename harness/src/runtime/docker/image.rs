@@ -47,16 +47,48 @@ struct Recipe<'a> {
     content: Vec<u8>,
 }
 
+/// An image of somebody else's broker, which must be there already, beside our holder.
+pub async fn beside(
+    docker: &Docker,
+    artifacts: &Artifacts,
+    broker: &str,
+) -> Result<Images, RuntimeError> {
+    let found = docker.inspect_image(broker).await;
+    found.map_err(|error| RuntimeError::Failed {
+        what: format!("the image {broker}"),
+        why: format!(
+            "{}; `targets/kafka/build-image.sh` makes {}, `docker pull` fetches a published one",
+            engine::message(&error),
+            crate::runtime::KAFKA_IMAGE,
+        ),
+    })?;
+    Ok(Images {
+        broker: broker.to_owned(),
+        holder: built(docker, holder(artifacts)?).await?,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RuntimeError> {
+    let reading = format!("reading {}", path.display());
+    std::fs::read(path).map_err(RuntimeError::at(reading))
+}
+
+fn holder(artifacts: &Artifacts) -> Result<Recipe<'static>, RuntimeError> {
+    Ok(Recipe {
+        repository: "harness-holder",
+        variant: "agent",
+        dockerfile: HOLDER,
+        file: "nemesis-agent",
+        content: read(&artifacts.agent)?,
+    })
+}
+
 /// Builds the images that do not exist yet.
 pub async fn prepare(
     docker: &Docker,
     artifacts: &Artifacts,
     echo: bool,
 ) -> Result<Images, RuntimeError> {
-    let read = |path: &Path| {
-        let reading = format!("reading {}", path.display());
-        std::fs::read(path).map_err(RuntimeError::at(reading))
-    };
     let (variant, program) = match (echo, artifacts.seeded_bugs) {
         (true, _) => ("echo", &artifacts.agent),
         (false, true) => ("seeded-bugs", &artifacts.broker),
@@ -69,13 +101,7 @@ pub async fn prepare(
         file: ECHO,
         content: read(program)?,
     };
-    let holder = Recipe {
-        repository: "harness-holder",
-        variant: "agent",
-        dockerfile: HOLDER,
-        file: "nemesis-agent",
-        content: read(&artifacts.agent)?,
-    };
+    let holder = holder(artifacts)?;
     let (broker, holder) = (built(docker, broker), built(docker, holder));
     let (broker, holder) = futures_util::future::try_join(broker, holder).await?;
     Ok(Images { broker, holder })

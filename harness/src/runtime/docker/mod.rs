@@ -45,7 +45,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::image::Images;
-use super::plan::{self, Node, Program};
+use super::kafka;
+use super::plan::{self, API_VERSIONS, Node, Program};
 use super::{ClusterSpec, Runtime, RuntimeError, RuntimeKind, link_or_copy};
 use crate::artifacts::Artifacts;
 
@@ -57,8 +58,6 @@ const AGENT: &str = "/nemesis-agent";
 const POLL: Duration = Duration::from_millis(10);
 /// A killed process is gone within this, unless the disk hangs.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
-/// ApiVersions, version 0, of a client without a name: any Kafka broker answers it.
-const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
 /// Whether an engine answers: which, in words; or what is missing.
 pub async fn answers() -> Result<String, String> {
@@ -101,8 +100,7 @@ pub async fn up(
     let docker = engine::connect()
         .await
         .map_err(RuntimeError::at("connecting to Docker"))?;
-    let echo = spec.program == Program::Echo;
-    let images = image::prepare(&docker, artifacts, echo).await?;
+    let images = images(&docker, spec, artifacts).await?;
     let name = format!("harness-{}", spec.run_id);
     let labels = engine::labels(&spec.run_id, &spec.journal);
     let begun = async {
@@ -126,6 +124,21 @@ pub async fn up(
             // The first error is the one to tell.
             let _ = heal::remove_run(&docker, &spec.run_id).await;
             Err(error)
+        }
+    }
+}
+
+async fn images(
+    docker: &Docker,
+    spec: &ClusterSpec,
+    artifacts: &Artifacts,
+) -> Result<Images, RuntimeError> {
+    match spec.program {
+        Program::Broker => image::prepare(docker, artifacts, false).await,
+        Program::Echo => image::prepare(docker, artifacts, true).await,
+        Program::Kafka => {
+            let name = spec.image.as_deref().unwrap_or(kafka::IMAGE);
+            image::beside(docker, artifacts, name).await
         }
     }
 }
@@ -252,8 +265,18 @@ impl Containers {
             config: Some(HashMap::from([("max-size".to_owned(), "20m".to_owned())])),
         };
         let more = &self.spec.broker_args;
+        // Whoever owns /data in an image that is not ours, root can write there without a right.
+        let (entrypoint, user) = match self.spec.program {
+            Program::Kafka => {
+                let words = ["/bin/sh", "-c", kafka::START, "start"].map(str::to_owned);
+                (Some(words.to_vec()), Some("0:0".to_owned()))
+            }
+            Program::Broker | Program::Echo => (None, None),
+        };
         let body = ContainerCreateBody {
             image: Some(self.images.broker.clone()),
+            entrypoint,
+            user,
             cmd: Some(self.spec.program.arguments(&self.nodes, node, DATA, more)),
             labels: Some(self.labels.clone()),
             host_config: Some(HostConfig {
@@ -411,7 +434,7 @@ impl Cluster for Containers {
             let mut stream = tokio::net::TcpStream::connect(to).await?;
             if !self.direct {
                 // The engine's proxy accepts whatever is behind it: only an answer counts.
-                stream.write_all(API_VERSIONS).await?;
+                stream.write_all(API_VERSIONS.as_bytes()).await?;
                 stream.read_u8().await?;
             }
             Ok::<_, std::io::Error>(())

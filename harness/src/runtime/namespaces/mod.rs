@@ -188,6 +188,12 @@ pub async fn up(
     let program = match spec.program {
         Program::Broker => artifacts.broker.clone(),
         Program::Echo => artifacts.agent.clone(),
+        Program::Kafka => {
+            return Err(RuntimeError::Failed {
+                what: "starting Apache Kafka in network namespaces".to_owned(),
+                why: "it runs in containers only (--runtime docker)".to_owned(),
+            });
+        }
     };
     let mut cluster = Namespaces {
         spec: spec.clone(),
