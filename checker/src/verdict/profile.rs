@@ -242,6 +242,8 @@ fn leader_changes(history: &History) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::facts::{Dialect, Facts};
+    use crate::analysis::testing;
 
     #[test]
     fn every_profile_has_one_row_for_every_type() {
@@ -258,6 +260,44 @@ mod tests {
                 assert!(!clause.why.is_empty() && !clause.source.is_empty());
             }
         }
+    }
+
+    /// What the profile for acks=1 forbids in a script.
+    fn forbidden_at_acks_1(text: &str) -> Vec<&'static str> {
+        let history = testing::script(text);
+        let options = Options {
+            profile: "acks1".to_owned(),
+            ..Options::default()
+        };
+        let bench = Bench::new(&history, &options).expect("it exists");
+        let facts = Facts::derive(&history, Dialect::Own);
+        testing::names(&crate::analysis::run(&facts, &bench, &options).0)
+    }
+
+    #[test]
+    fn at_acks_1_the_order_goes_back_only_behind_a_message_that_was_lost_with_its_leader() {
+        let lost_and_overtaken = "
+            sample x hw=7 epoch=1
+            0 ok send x=1@7
+            sample x hw=3 epoch=2
+            0 ok send x=2@3 x=3@4
+            1 ok poll x:2@3,3@4
+        ";
+        assert!(forbidden_at_acks_1(lost_and_overtaken).is_empty());
+        // The same without a new leader: nothing explains the loss.
+        let same_leader = lost_and_overtaken.replace("epoch=2", "epoch=1");
+        let found = forbidden_at_acks_1(&same_leader);
+        assert!(found.contains(&"nonmonotonic-send"), "{found:?}");
+        // And where the earlier one is there: it was stored behind the later one.
+        let reordered = lost_and_overtaken.replace("x:2@3,3@4", "x:2@3,3@4,1@7");
+        assert_eq!(forbidden_at_acks_1(&reordered), ["nonmonotonic-send"]);
+        let within = "
+            sample x hw=7 epoch=1
+            sample x hw=3 epoch=2
+            0 ok send x=1@7 x=2@3
+            1 ok poll x:2@3
+        ";
+        assert!(forbidden_at_acks_1(within).is_empty());
     }
 
     #[test]

@@ -324,6 +324,18 @@ static ACKS_1: &[Clause] = &[
         "the acknowledgement does not wait for the watermark",
         ACKS,
     ),
+    row(
+        Kind::NonmonotonicSend,
+        LeaderChangedUnread,
+        "the earlier message was lost, and the next leader stores from the end of its own log on",
+        ACKS,
+    ),
+    row(
+        Kind::IntNonmonotonicSend,
+        LeaderChangedUnread,
+        "the earlier message was lost, and the next leader stores from the end of its own log on",
+        ACKS,
+    ),
     row(Kind::Unseen, LeaderChangedUnread, "it may be lost", ACKS),
 ];
 
