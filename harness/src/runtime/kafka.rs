@@ -14,8 +14,11 @@ pub const START: &str = include_str!("../../../targets/kafka/start.sh");
 /// twice.
 ///
 /// A listener for each way, as the reference broker has, so that the same faults can cut the same
-/// ways. Failures are noticed sooner than by default (3 s instead of 9, 2 s instead of 30), so
-/// that a fault of some seconds has an election and a smaller ISR within it, not after it.
+/// ways. Failures are noticed sooner than by default, so that a fault of some seconds has an
+/// election and a smaller ISR within it, not after it: a broker is dead after 2 s (9), a follower
+/// out of sync after 2 s (30), a controller without a leader after 1.5 s (2), and an election among
+/// them is given up after 0.5 s (1). The worst is a leader that is the controller, too: all but
+/// one of them, after each other.
 pub fn properties(nodes: &[Node], node: &Node, data_dir: &str, more: &[String]) -> Vec<String> {
     let Ports {
         replication,
@@ -50,7 +53,9 @@ pub fn properties(nodes: &[Node], node: &Node, data_dir: &str, more: &[String]) 
         "auto.create.topics.enable=false".to_owned(),
         format!("offsets.topic.replication.factor={replicas}"),
         format!("transaction.state.log.replication.factor={replicas}"),
-        "broker.session.timeout.ms=3000".to_owned(),
+        "broker.session.timeout.ms=2000".to_owned(),
+        "controller.quorum.fetch.timeout.ms=1500".to_owned(),
+        "controller.quorum.election.timeout.ms=500".to_owned(),
         "broker.heartbeat.interval.ms=500".to_owned(),
         "replica.lag.time.max.ms=2000".to_owned(),
     ];
