@@ -11,7 +11,7 @@ use super::steps::Steps;
 /// Finds them among the steps.
 pub(super) fn find(facts: &Facts, steps: &Steps, findings: &mut Findings) {
     for step in steps.within_sends.iter().filter(|step| step.delta() < 1) {
-        findings.add(Kind::IntNonmonotonicSend, step.earlier(facts), || {
+        findings.add(Kind::IntNonmonotonicSend, step.key, || {
             Details::new(facts.history)
                 .key(step.key)
                 .values("values", [step.from.0.value, step.to.0.value])

@@ -13,7 +13,6 @@
 use rustc_hash::FxHashMap;
 
 use super::facts::{Dialect, Facts, NONE};
-use super::findings::About;
 use crate::history::{Function, KeyId, Op, OpId, Outcome, ProcessId, Record, RunKind, Value};
 
 /// Longer lists of messages passed over are cut.
@@ -39,16 +38,6 @@ impl Step {
     #[must_use]
     pub fn delta(&self) -> i64 {
         i64::from(self.to.1) - i64::from(self.from.1)
-    }
-
-    /// About the earlier message of two sends: one that nobody has read may have been lost with a
-    /// leader, and what the next leader stores stands before where it was.
-    #[must_use]
-    pub fn earlier(&self, facts: &Facts) -> About {
-        let facts = facts.key(self.key);
-        let number = facts.find(self.from.0.value);
-        let was_read = number.is_some_and(|at| facts.messages[at as usize].read_ok());
-        About::message(self.key, was_read)
     }
 
     /// The messages passed over, in order; at most [`SKIPPED_MAX`] of them (`delta` counts all).

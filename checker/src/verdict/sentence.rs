@@ -114,10 +114,18 @@ fn valid(said: &Said) -> String {
         2 => "were read back, twice",
         _ => "were read back, again and again",
     };
-    let mut text = format!(
-        "Valid: all {} acknowledged messages {read_back}",
-        grouped(counts.acknowledged)
-    );
+    let mut losses = said.findings.allowed();
+    let mut text = match losses.any(|(kind, _)| LOSSES.contains(&kind)) {
+        // Not all of them, then; how many is said at the end.
+        true => format!(
+            "Valid: {} messages were acknowledged",
+            grouped(counts.acknowledged)
+        ),
+        false => format!(
+            "Valid: all {} acknowledged messages {read_back}",
+            grouped(counts.acknowledged)
+        ),
+    };
     let faults = said
         .faults
         .iter()
@@ -135,7 +143,36 @@ fn valid(said: &Said) -> String {
             );
         }
     }
-    text + "; nothing was lost, duplicated, reordered or invented."
+    let allowed = allowed(said);
+    match allowed.is_empty() {
+        true => text + "; nothing was lost, duplicated, reordered or invented.",
+        false => text + &format!("; allowed by these settings: {}.", joined(&allowed)),
+    }
+}
+
+/// What would be grave, had the settings promised otherwise.
+fn allowed(said: &Said) -> Vec<String> {
+    const GRAVE: [Kind; 5] = [
+        Kind::InconsistentOffsets,
+        Kind::Duplicate,
+        Kind::StaleWatermark,
+        Kind::NonmonotonicSend,
+        Kind::IntNonmonotonicSend,
+    ];
+    let mut parts = Vec::new();
+    if said
+        .findings
+        .allowed()
+        .any(|(kind, _)| LOSSES.contains(&kind))
+    {
+        parts.push(format!("{} messages were lost", grouped(said.lost)));
+    }
+    for (kind, found) in said.findings.allowed() {
+        if GRAVE.contains(&kind) {
+            parts.push(phrase(kind, found.total));
+        }
+    }
+    parts
 }
 
 fn joined(parts: &[String]) -> String {

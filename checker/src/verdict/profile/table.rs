@@ -47,6 +47,7 @@ const fn row(kind: Kind, allowed: Allowed, why: &'static str, source: &'static s
 }
 
 const ACKS: &str = "Kafka documentation, producer config `acks`";
+const ORDER: &str = "Kafka documentation, producer configs `acks`, `enable.idempotence`";
 const DESIGN: &str = "Kafka documentation, design 4.7 (replication)";
 const KIP_98: &str = "KIP-98 (idempotent and transactional producers)";
 const KIP_101: &str = "KIP-101 (leader epochs instead of watermarks for truncation)";
@@ -326,15 +327,17 @@ static ACKS_1: &[Clause] = &[
     ),
     row(
         Kind::NonmonotonicSend,
-        LeaderChangedUnread,
-        "the earlier message was lost, and the next leader stores from the end of its own log on",
-        ACKS,
+        LeaderChanged,
+        "an earlier message was lost with its leader, or was sent again to the next one, without a \
+         sequence number, behind later ones",
+        ORDER,
     ),
     row(
         Kind::IntNonmonotonicSend,
-        LeaderChangedUnread,
-        "the earlier message was lost, and the next leader stores from the end of its own log on",
-        ACKS,
+        LeaderChanged,
+        "an earlier message was lost with its leader, or was sent again to the next one, without a \
+         sequence number, behind later ones",
+        ORDER,
     ),
     row(Kind::Unseen, LeaderChangedUnread, "it may be lost", ACKS),
 ];
