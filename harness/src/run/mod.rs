@@ -219,10 +219,8 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
         add("acks", args.acks.to_string());
     }
     if args.size != (100..=10_240) {
-        add(
-            "size",
-            format!("{}..{}", args.size.start(), args.size.end()),
-        );
+        let size = format!("{}..{}", args.size.start(), args.size.end());
+        add("size", size);
     }
     if args.producers != 4 {
         add("producers", args.producers.to_string());
@@ -243,10 +241,8 @@ pub fn replay_command(args: &RunArgs, seed: u64) -> String {
         add("min-insync-replicas", min.to_string());
     }
     if args.durability() != RunArgs::usual_durability(args.target.target) {
-        add(
-            "durability",
-            format!("{:?}", args.durability()).to_lowercase(),
-        );
+        let mode = format!("{:?}", args.durability()).to_lowercase();
+        add("durability", mode);
     }
     if args.repeat != 1 {
         add("repeat", args.repeat.to_string());

@@ -188,15 +188,7 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
     let journal = own.map(|own| open_journal(own, args, folder)).transpose()?;
     let site = match (own, &journal, &args.bootstrap) {
         (Some(own), Some(journal), _) => {
-            let spec = ClusterSpec {
-                run_id: run_id(folder),
-                nodes: args.brokers,
-                dir: folder.path().to_owned(),
-                journal: journal.path().to_owned(),
-                program: args.target.target.program(),
-                image: args.target.image.clone(),
-                broker_args: Vec::new(),
-            };
+            let spec = cluster(args, folder, journal);
             Site::own(own.kind, &own.artifacts, args, around.seed, spec).await?
         }
         (_, _, Some(bootstrap)) => Site::external(bootstrap).await?,
@@ -250,6 +242,19 @@ async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Resul
         }
     }
     Ok((broken, notes))
+}
+
+/// The cluster of a run, without the settings of its brokers.
+fn cluster(args: &RunArgs, folder: &Folder, journal: &Journal) -> ClusterSpec {
+    ClusterSpec {
+        run_id: run_id(folder),
+        nodes: args.brokers,
+        dir: folder.path().to_owned(),
+        journal: journal.path().to_owned(),
+        program: args.target.target.program(),
+        image: args.target.image.clone(),
+        broker_args: Vec::new(),
+    }
 }
 
 /// Not of the seed alone: a replay on a cluster that was kept must not meet old messages.
