@@ -5,9 +5,10 @@
 //! are additions.
 
 pub(crate) mod conclude;
+mod exercise;
 mod faults;
 pub(crate) mod lists;
-mod phrase;
+pub(crate) mod phrase;
 pub mod profile;
 mod sentence;
 pub(crate) mod story;

@@ -239,11 +239,9 @@ fn is_plain(form: &Edn) -> bool {
     }
 }
 
-/// A float that JSON readers give back as it was: not all of them do so to the last bit.
+/// A float that JSON can hold: neither infinite nor no number.
 fn whole(float: f64) -> Option<Number> {
-    let number = Number::from_f64(float)?;
-    let back: f64 = serde_json::from_str(&number.to_string()).ok()?;
-    (back.to_bits() == float.to_bits()).then_some(number)
+    Number::from_f64(float)
 }
 
 /// An integer beyond 63 bits that JSON can hold.
