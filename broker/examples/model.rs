@@ -11,6 +11,8 @@ mod controller;
 mod ghost;
 #[path = "../tests/model/kips.rs"]
 mod kips;
+#[path = "../tests/model/properties.rs"]
+mod properties;
 #[path = "../tests/model/replica.rs"]
 mod replica;
 #[path = "../tests/model/system.rs"]
@@ -21,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use broker::chaos::seeded_bug::BugSet;
 use broker::types::Durability;
+use properties::SAFETY;
 use stateright::{Checker, HasDiscoveries, Model};
-use system::{Bounds, SAFETY, System};
+use system::{Bounds, System};
 
 fn bounds(name: &str) -> Option<Bounds> {
     let small = Bounds::SMALL;
@@ -74,22 +77,24 @@ fn main() -> ExitCode {
         println!("(the rule before it: `cargo test -p broker --test model kip_`, {old})");
     }
     let begun = Instant::now();
-    let mut checker = System::new(bounds, BugSet::NONE).checker();
+    let mut system = System::new(bounds, BugSet::NONE);
     if let Some(seconds) = seconds {
-        checker = checker.timeout(Duration::from_secs(seconds));
+        system = system.until(begun + Duration::from_secs(seconds));
     }
-    let checker = checker
+    let checker = system
+        .checker()
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_dfs()
         .join();
     let took = begun.elapsed();
+    let early = checker.model().ended_early();
     println!(
         "{} states, depth {}, {took:.1?}, {}",
         checker.unique_state_count(),
         checker.max_depth(),
-        match seconds {
-            Some(seconds) if took >= Duration::from_secs(seconds) => "not all of them: time is up",
-            _ => "all of them",
+        match early {
+            true => "not all of them: time is up",
+            false => "all of them",
         }
     );
     let mut broken = false;

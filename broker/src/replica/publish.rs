@@ -52,6 +52,7 @@ pub(super) fn view_of(
 ) -> PartitionView {
     let bugs = shared.settings.bugs;
     let snapshot = log.snapshot();
+    let visible = visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs);
     let leadership = match core.role() {
         Role::Follower(_) => None,
         Role::Leader(leader) => Some(LeadershipView {
@@ -78,9 +79,9 @@ pub(super) fn view_of(
         leadership,
         position: core.position(log),
         hw: core.hw(),
-        visible_hw: visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs),
+        visible_hw: visible,
         held_end: log.held_end(),
-        log: snapshot,
+        log: visible_hw.beside(snapshot, bugs),
     };
     PartitionView::new(parts, bugs)
 }
