@@ -9,6 +9,7 @@ use crate::node::{Listener, NodeId};
 
 pub use crate::kind::{FaultKind, Platform, UnknownFault};
 pub use crate::shape::{Shape, Target};
+use crate::wire::WireFault;
 
 /// What is wrong with a node's link. Percentages and rates hold for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +142,21 @@ pub enum Action {
         /// Whose disk.
         target: Target,
     },
+    /// See [`FaultKind::ReadError`].
+    ReadError {
+        /// Whose disk.
+        target: Target,
+    },
+    /// See [`FaultKind::BitFlip`].
+    BitFlip {
+        /// Whose disk.
+        target: Target,
+    },
+    /// See [`FaultKind::Truncation`].
+    Truncation {
+        /// Whose disk.
+        target: Target,
+    },
     /// See [`FaultKind::SlowDisk`].
     SlowDisk {
         /// Whose disk.
@@ -202,6 +218,15 @@ pub enum Action {
         /// MiB that are taken.
         mib: u32,
     },
+    /// See [`WireFault`].
+    Wire {
+        /// Whose clients; none: those of every broker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Target>,
+        /// What is done to their requests and answers.
+        #[serde(flatten)]
+        wire: WireFault,
+    },
 }
 
 impl Action {
@@ -226,6 +251,9 @@ impl Action {
             Self::Blackout { .. } => FaultKind::Blackout,
             Self::DiskFull { .. } => FaultKind::DiskFull,
             Self::SyncError { .. } => FaultKind::SyncError,
+            Self::ReadError { .. } => FaultKind::ReadError,
+            Self::BitFlip { .. } => FaultKind::BitFlip,
+            Self::Truncation { .. } => FaultKind::Truncation,
             Self::SlowDisk { .. } => FaultKind::SlowDisk,
             Self::Impair { impairment, .. } => impairment.kind(),
             Self::Reset { .. } => FaultKind::Reset,
@@ -235,6 +263,7 @@ impl Action {
             Self::Chase { .. } => FaultKind::Chase,
             Self::Pressure { mib: 0, .. } => FaultKind::Cpu,
             Self::Pressure { .. } => FaultKind::Memory,
+            Self::Wire { wire, .. } => wire.kind(),
         }
     }
 
@@ -248,6 +277,9 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
+            | Self::ReadError { target }
+            | Self::BitFlip { target }
+            | Self::Truncation { target }
             | Self::SlowDisk { target, .. }
             | Self::Impair { target, .. }
             | Self::Reset { target, .. }
@@ -255,6 +287,7 @@ impl Action {
             | Self::Stop { target }
             | Self::Chase { target, .. }
             | Self::Pressure { target, .. } => Some(target),
+            Self::Wire { target, .. } => target.as_ref(),
             Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
@@ -269,6 +302,9 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
+            | Self::ReadError { target }
+            | Self::BitFlip { target }
+            | Self::Truncation { target }
             | Self::SlowDisk { target, .. }
             | Self::Impair { target, .. }
             | Self::Reset { target, .. }
@@ -276,6 +312,7 @@ impl Action {
             | Self::Stop { target }
             | Self::Chase { target, .. }
             | Self::Pressure { target, .. } => Some(target),
+            Self::Wire { target, .. } => target.as_mut(),
             Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
@@ -308,6 +345,9 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::Stop { target }
+            | Self::ReadError { target }
+            | Self::BitFlip { target }
+            | Self::Truncation { target }
             | Self::SyncError { target } => target.to_string(),
             Self::SlowDisk { target, sync_ms } => format!("{target}: {sync_ms} ms a sync"),
             Self::Blackout { nodes, torn } => {
@@ -345,6 +385,12 @@ impl Action {
                 mib: 0,
             } => format!("beside {target}: {threads_per_cpu} busy threads a processor"),
             Self::Pressure { target, mib, .. } => format!("beside {target}: {mib} MiB"),
+            Self::Wire { target, wire } => {
+                let whose = target
+                    .as_ref()
+                    .map_or("every node".to_owned(), Target::to_string);
+                format!("clients of {whose}: {}", wire.describe())
+            }
             other => other.kind().name().to_owned(),
         }
     }
@@ -367,16 +413,20 @@ impl Action {
             }
             Self::Partition { spares, .. } => !spares.contains(&Listener::Controller),
             Self::Kill { .. } | Self::Pause { .. } | Self::PowerLoss { .. } => true,
+            Self::Truncation { .. } => true,
             Self::Stop { .. } | Self::Chase { .. } => true,
             Self::SyncError { .. } => true,
             Self::DelayWatermark { .. }
             | Self::Blackout { .. }
             | Self::DiskFull { .. }
+            | Self::ReadError { .. }
+            | Self::BitFlip { .. }
             | Self::SlowDisk { .. }
             | Self::Impair { .. }
             | Self::Reset { .. }
             | Self::HalfOpen { .. }
             | Self::RollingRestart { .. }
+            | Self::Wire { .. }
             | Self::Pressure { .. } => false,
         };
         forces_election.then_some(Requirement::LeaderEpochChange {

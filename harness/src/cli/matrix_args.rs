@@ -6,16 +6,17 @@ use broker::chaos::seeded_bug::SeededBug;
 use clap::{Args, ValueEnum as _};
 
 use super::RuntimeName;
-use super::run_args::parse_bug;
+use super::run_args::BUGS;
 
 /// Which bugs, where, how often.
 #[derive(Clone, Debug, Args)]
 pub struct MatrixArgs {
-    /// Where the clusters run: sim, docker or namespaces.
+    /// Where the clusters run: sim, docker, namespaces or local.
     #[arg(long, value_enum, default_value_t = RuntimeName::Sim)]
     pub runtime: RuntimeName,
     /// Only these bugs [default: all that are built].
-    #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = parse_bug)]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = BUGS,
+        hide_possible_values = true)]
     pub bugs: Vec<SeededBug>,
     /// Runs of each bug, and of each control.
     #[arg(long, default_value_t = 20, value_name = "N",

@@ -66,15 +66,8 @@ pub async fn send(
     batch: &[Outgoing],
 ) -> Kind {
     let topic = &clients.topic;
-    let sending = batch.iter().map(|message| sent(message, None)).collect();
-    clients.record(
-        process,
-        Kind::Invoke,
-        "send",
-        Value::Sending(topic.clone(), sending),
-    );
-    let messages = batch.len() as u64;
-    clients.stats.invoked.fetch_add(messages, Ordering::Relaxed);
+    let value = Value::Sending(topic.clone(), invoked(clients, batch));
+    clients.record(process, Kind::Invoke, "send", value);
     if producer.is_none() {
         match Producer::new(&clients.settings) {
             Ok(fresh) => *producer = Some(fresh),
@@ -89,6 +82,13 @@ pub async fn send(
     outcome.kind
 }
 
+/// The messages of a batch that is about to be sent; they count as invoked.
+pub fn invoked(clients: &Clients, batch: &[Outgoing]) -> Vec<Sent> {
+    let messages = batch.len() as u64;
+    clients.stats.invoked.fetch_add(messages, Ordering::Relaxed);
+    batch.iter().map(|message| sent(message, None)).collect()
+}
+
 fn sent(message: &Outgoing, offset: Option<i64>) -> Sent {
     Sent {
         partition: message.partition,
@@ -97,7 +97,8 @@ fn sent(message: &Outgoing, offset: Option<i64>) -> Sent {
     }
 }
 
-fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &BatchOutcome) {
+/// The messages of a batch as far as they went; they count as what became of them.
+pub fn concluded(clients: &Clients, batch: &[Outgoing], outcome: &BatchOutcome) -> Vec<Sent> {
     let (mut acknowledged, mut failed, mut unknown) = (0, 0, 0);
     let mut completed = Vec::with_capacity(batch.len());
     for (message, fate) in batch.iter().zip(&outcome.fates) {
@@ -120,21 +121,26 @@ fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &B
         };
         completed.push(sent(message, offset));
     }
-    let value = Value::Sent(clients.topic.clone(), completed);
-    let mut event = Event::new(process, outcome.kind, "send", value);
-    if acknowledged > 0 {
-        let times = ack_times(&clients.recorder, &outcome.heard);
-        event.beside.insert("ack-times".to_owned(), times);
-    }
-    clients
-        .recorder
-        .record(event.with_error(outcome.errors.to_json()));
     let stats = &clients.stats;
     stats
         .acknowledged
         .fetch_add(acknowledged, Ordering::Relaxed);
     stats.failed.fetch_add(failed, Ordering::Relaxed);
     stats.unknown.fetch_add(unknown, Ordering::Relaxed);
+    completed
+}
+
+fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &BatchOutcome) {
+    let completed = concluded(clients, batch, outcome);
+    let value = Value::Sent(clients.topic.clone(), completed);
+    let mut event = Event::new(process, outcome.kind, "send", value);
+    if outcome.heard.iter().any(Option::is_some) {
+        let times = ack_times(&clients.recorder, &outcome.heard);
+        event.beside.insert("ack-times".to_owned(), times);
+    }
+    clients
+        .recorder
+        .record(event.with_error(outcome.errors.to_json()));
 }
 
 /// When each message was acknowledged, in ns since the run began; null where it was not. A batch

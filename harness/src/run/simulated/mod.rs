@@ -4,23 +4,28 @@
 //! A seed fails when its verdict is bad or an assertion of a broker failed; its history is kept,
 //! and the command that repeats it is printed. Nothing is written about seeds that are well.
 
+mod ambush;
 mod churn;
+mod lateness;
 mod one;
 pub mod power_loss;
+mod zombies;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use checker::verdict::Conclusion;
 use checker::{Options, Verdict};
-use nemesis::Schedule;
 use serde_json::json;
 
-use super::{replay_command, schedule_spec, verdict};
+use super::{repeat, schedule_of, verdict};
 use crate::cli::RunArgs;
+use crate::clients::Breach;
 use crate::exit::Exit;
+use crate::power::{self, bound};
 use crate::run::folder::Folder;
 
+pub use ambush::Ambush;
 pub use one::{Simulated, simulate};
 
 /// What all seeds together came to.
@@ -33,12 +38,11 @@ struct Tally {
     worst: Option<Conclusion>,
 }
 
-/// Runs `--seeds` seeds from `first` on.
+/// Runs `--seeds` seeds from `first` on; `args` are those of a simulation already.
 ///
 /// # Errors
 /// Where a failing seed cannot be stored.
 pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
-    let args = &args.for_simulation();
     let began = Instant::now();
     let mut tally = Tally::default();
     for seed in (first..).take(usize::try_from(args.seeds).unwrap_or(usize::MAX)) {
@@ -68,7 +72,7 @@ pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
 /// # Errors
 /// As [`simulate`] and [`judge`], and where there is no schedule for these flags.
 pub fn of_seed(args: &RunArgs, seed: u64) -> anyhow::Result<(Simulated, Verdict)> {
-    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
+    let schedule = schedule_of(args, seed)?;
     let simulated = simulate(args, seed, schedule)?;
     let verdict = judge(args, &simulated)?;
     Ok((simulated, verdict))
@@ -77,6 +81,7 @@ pub fn of_seed(args: &RunArgs, seed: u64) -> anyhow::Result<(Simulated, Verdict)
 fn is_bad(simulated: &Simulated, verdict: &Verdict) -> bool {
     !simulated.panics.is_empty()
         || !simulated.broken.is_empty()
+        || !simulated.breaches.is_empty()
         || !matches!(verdict.verdict, Conclusion::Valid | Conclusion::Vacuous)
 }
 
@@ -101,7 +106,21 @@ pub fn judge(args: &RunArgs, simulated: &Simulated) -> anyhow::Result<Verdict> {
         verdict.verdict = Conclusion::Infrastructure;
         verdict.sentence = format!("Infrastructure: {first}");
     }
+    convict(simulated, &mut verdict);
     Ok(verdict)
+}
+
+/// What no correct broker does, and no anomaly tells.
+fn convict(simulated: &Simulated, verdict: &mut Verdict) {
+    for Breach { name, what } in &simulated.breaches {
+        verdict.notes.push(format!("{name}: {what}"));
+    }
+    if let Some(Breach { name, what }) = simulated.breaches.first()
+        && Conclusion::Invalid < verdict.verdict
+    {
+        verdict.verdict = Conclusion::Invalid;
+        verdict.sentence = format!("Invalid: {name}: {what}");
+    }
 }
 
 fn store(
@@ -112,18 +131,30 @@ fn store(
 ) -> anyhow::Result<Folder> {
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
-    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
+    folder.make_latest()?;
+    let schedule = schedule_of(args, seed)?;
     let path = folder.file("history.jsonl");
     std::fs::write(&path, &simulated.history).context("the history cannot be written")?;
-    folder.write_json("schedule.json", &json!({"generated": schedule}))?;
+    let executed = &simulated.executed;
+    let stored = json!({"generated": schedule, "executed": executed});
+    folder.write_json("schedule.json", &stored)?;
+    repeat::store_of_seed(&folder, args, seed)?;
     let stored = serde_json::to_value(verdict).context("a verdict is JSON")?;
     folder.write_json("verdict.json", &stored)?;
+    let mut config = super::config::config(args, seed, None, schedule.faults.len());
+    config["runtime"] = json!("sim");
     let summary = json!({
-        "command": replay_command(args, seed),
+        "command": repeat::replay_command(args, seed, &folder.shown("")),
+        "flags": repeat::flags(args, seed),
         "seed": seed,
-        "config": super::config::config(args, seed, None, schedule.faults.len()),
+        // Of a series only the seeds that fail are stored: they are no sample of it.
+        "sort": (args.seeds == 1).then(|| power::sort::sort(args, &config, None)),
+        "config": config,
     });
     folder.write_json("run.json", &summary)?;
+    if let Err(error) = power::store(folder.path()) {
+        say!("power.json cannot be written: {error}");
+    }
     if let Err(error) = checker::report::render(folder.path()) {
         // The verdict stands without its picture.
         say!("the report could not be rendered: {error}");
@@ -136,7 +167,8 @@ fn tell(args: &RunArgs, seed: u64, simulated: &Simulated, verdict: &Verdict, fol
     for line in simulated.panics.iter().chain(&simulated.broken) {
         tell!("  {line}");
     }
-    tell!("replay: {}", replay_command(args, seed));
+    let replay = repeat::replay_command(args, seed, &folder.shown(""));
+    tell!("replay: {replay}");
     tell!("report: {}", folder.shown("report.html"));
 }
 
@@ -155,6 +187,20 @@ impl Tally {
         }
     }
 
+    /// What the seeds that count support; a seed that failed counts in any case.
+    fn support(&self) -> String {
+        let failed = self.failed.len() as u64;
+        if self.counted + failed == 0 {
+            return String::new();
+        }
+        let below = bound::upper(failed, self.counted + failed);
+        format!(
+            "; with {:.0} % confidence a seed fails with a probability below {} %",
+            bound::CONFIDENCE * 100.0,
+            bound::percent(below)
+        )
+    }
+
     fn sentence(&self, took: Duration) -> String {
         let rate = self.simulated.as_secs_f64() / took.as_secs_f64().max(1e-9);
         let failed = match self.failed.as_slice() {
@@ -168,6 +214,6 @@ impl Tally {
             self.counted,
             self.simulated.as_secs_f64(),
             took.as_secs_f64()
-        )
+        ) + &self.support()
     }
 }
