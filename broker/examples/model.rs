@@ -11,8 +11,6 @@ mod controller;
 mod ghost;
 #[path = "../tests/model/kips.rs"]
 mod kips;
-#[path = "../tests/model/properties.rs"]
-mod properties;
 #[path = "../tests/model/replica.rs"]
 mod replica;
 #[path = "../tests/model/system.rs"]
@@ -23,9 +21,8 @@ use std::time::{Duration, Instant};
 
 use broker::chaos::seeded_bug::BugSet;
 use broker::types::Durability;
-use properties::SAFETY;
 use stateright::{Checker, HasDiscoveries, Model};
-use system::{Bounds, System};
+use system::{Bounds, SAFETY, System};
 
 fn bounds(name: &str) -> Option<Bounds> {
     let small = Bounds::SMALL;
@@ -77,24 +74,22 @@ fn main() -> ExitCode {
         println!("(the rule before it: `cargo test -p broker --test model kip_`, {old})");
     }
     let begun = Instant::now();
-    let mut system = System::new(bounds, BugSet::NONE);
+    let mut checker = System::new(bounds, BugSet::NONE).checker();
     if let Some(seconds) = seconds {
-        system = system.until(begun + Duration::from_secs(seconds));
+        checker = checker.timeout(Duration::from_secs(seconds));
     }
-    let checker = system
-        .checker()
+    let checker = checker
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_dfs()
         .join();
     let took = begun.elapsed();
-    let early = checker.model().ended_early();
     println!(
         "{} states, depth {}, {took:.1?}, {}",
         checker.unique_state_count(),
         checker.max_depth(),
-        match early {
-            true => "not all of them: time is up",
-            false => "all of them",
+        match seconds {
+            Some(seconds) if took >= Duration::from_secs(seconds) => "not all of them: time is up",
+            _ => "all of them",
         }
     );
     let mut broken = false;

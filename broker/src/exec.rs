@@ -21,23 +21,6 @@ where
     tokio::spawn(task)
 }
 
-/// A place between two steps that belong together where others may come between: in production
-/// another thread, in a simulation (where code that does not wait is never interrupted) now and
-/// then whatever is due in the next moments. Elsewhere nothing happens here.
-pub async fn between() {
-    #[cfg(feature = "simulation")]
-    if let Some(world) = crate::sim::world::current() {
-        let pause = world.draw(|rng| {
-            use rand::Rng as _;
-            rng.random_ratio(1, 8)
-                .then(|| std::time::Duration::from_micros(rng.random_range(0..=3_000)))
-        });
-        if let Some(pause) = pause {
-            tokio::time::sleep(pause).await;
-        }
-    }
-}
-
 /// Starts a thread for work that blocks (fdatasync, Raft's store).
 ///
 /// # Errors

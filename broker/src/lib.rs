@@ -9,8 +9,7 @@
 //! * [`net`], [`wire`], [`api`]: listeners, frames, and one file per Kafka API.
 //! * `sim` (feature `simulation`): machines, processes and a network in one thread.
 //! * [`producer`]: idempotence. [`chaos`]: seeded bugs. [`invariants`]: what must hold, by name.
-//!   [`exec`]: where tasks are started. [`moments`]: where a simulation may strike.
-//!   [`locks`]: every lock, in order.
+//!   [`exec`]: where tasks are started. [`locks`]: every lock, in order.
 
 pub mod admin;
 pub mod api;
@@ -23,7 +22,6 @@ pub mod locks;
 pub mod log;
 pub mod meta;
 pub mod metrics;
-pub mod moments;
 pub mod net;
 pub mod node;
 pub mod producer;

@@ -5,27 +5,40 @@
 //! name; a history into which chance put none is generated again from the next seed. The same
 //! histories without the fault are the control: not one alarm. `CHECKER_POWER_OPERATIONS` sets how
 //! long they are (the rate follows), `CHECKER_POWER_CLEAN` how many clean operations more are to be
-//! checked, of all kinds in turn, and `CHECKER_POWER_FAULTS=none` leaves out the faults. It prints
-//! its table as Markdown, and fails where anything was missed or a clean history alarmed.
+//! checked, of all kinds in turn.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write as _};
-use std::thread;
+use std::io::Write as _;
+use std::path::Path;
 
-use checker::memory::LargeTables;
+use checker::compression::Output;
 use checker::simulate::{Injection, Plan, generate};
 use checker::verdict::Conclusion;
-use checker::{Model, Options, Verdict, check_reader};
-
-#[global_allocator]
-static MEMORY: LargeTables = LargeTables;
+use checker::{Model, Options, Verdict, check_path};
 
 /// Seeds tried until one has the fault.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 fn number(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A kind of history in which the fault can be.
+fn plan_for(injection: Injection, operations: u64) -> Plan {
+    let lists = matches!(
+        injection,
+        Injection::StaleRead | Injection::DuplicateElements | Injection::IncompatibleOrder
+    );
+    let transactions = f64::from(u8::from(injection == Injection::PrecommittedRead));
+    Plan {
+        model: if lists {
+            Model::ListAppend
+        } else {
+            Model::Kafka
+        },
+        transactions,
+        ..clean(operations, 0)
+    }
 }
 
 /// Clean histories: send and poll, transactions, both, lists, in turn.
@@ -48,104 +61,69 @@ fn clean(operations: u64, turn: u64) -> Plan {
     }
 }
 
-/// Checks a history while it is generated; gives back how many faults were put in too.
-fn checked(plan: &Plan, options: &Options) -> (BTreeMap<&'static str, u64>, Verdict) {
+fn checked(plan: &Plan, path: &Path) -> (u64, Verdict) {
+    let mut output = Output::create(path).expect("a file can be written");
+    let done = generate(plan, &mut output)
+        .and_then(|done| output.finish().map(|()| done))
+        .expect("a history can be written");
     let options = Options {
         model: plan.model,
-        ..options.clone()
+        ..Options::default()
     };
-    let (reader, writer) = io::pipe().expect("a pipe");
-    thread::scope(|scope| {
-        let generated = scope.spawn(|| {
-            let mut out = BufWriter::with_capacity(1 << 20, writer);
-            generate(plan, &mut out).and_then(|done| out.flush().map(|()| done))
-        });
-        let verdict = check_reader(reader, "generated", &options);
-        let done = generated.join().expect("the generator does not panic");
-        let verdict = verdict.expect("a good history");
-        (done.expect("a history can be written"), verdict)
-    })
-}
-
-/// The first seed of which the history has the fault.
-fn first_seed(plan: &Plan) -> Option<Plan> {
-    let mut plans = (0..SEEDS).map(|seed| Plan {
-        seed,
-        ..plan.clone()
-    });
-    plans.find(|plan| {
-        let done = generate(plan, &mut io::sink()).expect("nothing can go wrong with a sink");
-        done.values().sum::<u64>() > 0
-    })
-}
-
-fn faults(operations: u64, missed: &mut Vec<String>) {
-    println!(
-        "| injected at {:e} | into | seed | times | found | beside it |",
-        1.0 / operations as f64
-    );
-    println!("|---|---|---|---|---|---|");
-    for (model, turn) in [(Model::Kafka, 0), (Model::ListAppend, 3)] {
-        let shown = Injection::ALL.iter().filter(|one| one.shown_by(model));
-        for &injection in shown {
-            let name = injection.name();
-            let mut plan = Plan {
-                inject: vec![(injection, 1.0 / operations as f64)],
-                ..clean(operations, turn)
-            };
-            let mut options = Options::default();
-            injection.demand(&mut plan, &mut options);
-            let Some(plan) = first_seed(&plan) else {
-                missed.push(format!("{name} was never put in"));
-                continue;
-            };
-            let (done, verdict) = checked(&plan, &options);
-            let found = verdict.totals.get(name).copied().unwrap_or(0);
-            let others = verdict.totals.keys().filter(|kind| *kind != name);
-            let others: Vec<&str> = others.map(String::as_str).collect();
-            let into = match model {
-                Model::Kafka => "logs",
-                Model::ListAppend => "lists",
-            };
-            let (seed, done) = (plan.seed, done.values().sum::<u64>());
-            println!(
-                "| `{name}` | {into} | {seed} | {done} | {found} | {} |",
-                others.join(", ")
-            );
-            if found == 0 {
-                missed.push(format!("{name} was put into {into} and not found"));
-            }
-        }
-    }
-}
-
-fn soundness(operations: u64, wanted: u64, missed: &mut Vec<String>) {
-    let (mut sound, mut alarms) = (0, 0);
-    for turn in 0.. {
-        if sound >= wanted {
-            break;
-        }
-        let plan = clean(operations, turn);
-        let (_, verdict) = checked(&plan, &Options::default());
-        let counts = &verdict.counts;
-        sound += counts.ok + counts.fail + counts.info;
-        if verdict.verdict != Conclusion::Valid {
-            alarms += 1;
-            missed.push(format!("clean history {turn}: {}", verdict.sentence));
-        }
-        eprintln!("{sound:>12} clean operations, {alarms} alarms");
-    }
-    if wanted > 0 {
-        println!("\n{sound} clean operations, {alarms} alarms");
-    }
+    let verdict = check_path(path, &options).expect("a good history");
+    (done.values().sum(), verdict)
 }
 
 fn main() {
     let operations = number("CHECKER_POWER_OPERATIONS", 1_000_000);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("history.jsonl");
     let mut missed = Vec::new();
-    if std::env::var("CHECKER_POWER_FAULTS").as_deref() != Ok("none") {
-        faults(operations, &mut missed);
+    println!(
+        "{:<26} {:>5} {:>9} {:>8}  beside it",
+        "injected, one in a million", "seed", "put in", "found"
+    );
+    for &injection in Injection::ALL {
+        let name = injection.name();
+        let rate = 1.0 / operations as f64;
+        let found = (0..SEEDS).find_map(|seed| {
+            let plan = Plan {
+                seed,
+                inject: vec![(injection, rate)],
+                ..plan_for(injection, operations)
+            };
+            let (done, verdict) = checked(&plan, &path);
+            (done > 0).then_some((seed, done, verdict))
+        });
+        let Some((seed, done, verdict)) = found else {
+            missed.push(format!("{name} was never put in"));
+            continue;
+        };
+        let total = verdict.totals.get(name).copied().unwrap_or(0);
+        let others = verdict.anomalies.keys().filter(|kind| *kind != name);
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        println!(
+            "{name:<26} {seed:>5} {done:>9} {total:>8}  {}",
+            others.join(", ")
+        );
+        if total == 0 {
+            missed.push(format!("{name} was put in and not found"));
+        }
     }
-    soundness(operations, number("CHECKER_POWER_CLEAN", 0), &mut missed);
+    let wanted = number("CHECKER_POWER_CLEAN", 0);
+    let mut sound = 0;
+    for turn in 0.. {
+        if sound >= wanted {
+            break;
+        }
+        let (_, verdict) = checked(&clean(operations, turn), &path);
+        let counts = &verdict.counts;
+        sound += counts.ok + counts.fail + counts.info;
+        if verdict.verdict != Conclusion::Valid {
+            missed.push(format!("clean history {turn}: {}", verdict.sentence));
+        }
+        println!("{sound:>12} clean operations, {} alarms", missed.len());
+        std::io::stdout().flush().expect("a place to print to");
+    }
     assert!(missed.is_empty(), "{missed:#?}");
 }

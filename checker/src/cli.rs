@@ -31,13 +31,11 @@ pub enum Command {
     Explain(Explain),
     /// Tells the whole story of one message.
     Trace(Trace),
-    /// Translates a history between history.jsonl and Jepsen's history.edn, without loss, and
-    /// between compressions.
+    /// Translates a history between history.jsonl and Jepsen's history.edn, without loss.
     Convert {
-        /// A history file, a run's folder, or - for standard input.
+        /// The history: a file, or a run's folder.
         path: PathBuf,
-        /// Where to write, or - for standard output. `.jsonl` or `.edn` says in which format, `.gz`
-        /// or `.zst` after it how to compress it.
+        /// Where to write; `.edn` or `.jsonl` says which format.
         output: PathBuf,
     },
     /// Renders a run's report again (HTML and PNG) from what is stored in its folder.
@@ -77,10 +75,6 @@ pub struct Explain {
     pub path: PathBuf,
     /// Type and number, as `lost-write/3`: the third of them.
     pub finding: String,
-    /// Also writes the fewest operations that show it, as a history of their own (`.jsonl`, and
-    /// `.gz` or `.zst` after it).
-    #[arg(long, value_name = "FILE")]
-    pub witness: Option<PathBuf>,
     #[command(flatten)]
     pub shown: Shown,
     #[command(flatten)]
@@ -110,23 +104,8 @@ pub struct Check {
     /// Prints one JSON object and nothing else.
     #[arg(long)]
     pub json: bool,
-    /// Takes about this much memory at most. A file that needs more is read several times, some of
-    /// its keys at a time; what spans such parts is left open, and the verdict says so. By default
-    /// most of what is available.
-    #[arg(long, value_name = "GIB", value_parser = gib)]
-    pub memory: Option<u64>,
     #[command(flatten)]
     pub by: By,
-}
-
-impl Check {
-    /// What the library is asked.
-    pub fn options(&self) -> Options {
-        Options {
-            memory: self.memory,
-            ..self.by.options()
-        }
-    }
 }
 
 /// By what a history is judged.
@@ -243,8 +222,8 @@ fn injections(text: &str) -> Result<Injections, String> {
         .filter(|one| text == "all" || one.name() == text)
         .collect();
     if named.is_empty() {
-        let names: Vec<_> = all().map(Injection::name).chain(["all"]).collect();
-        return Err(checker::suggest::unknown("injection", text, &names));
+        let names: Vec<_> = all().map(Injection::name).collect();
+        return Err(format!("give one of {}, or all", names.join(", ")));
     }
     Ok(Injections(named))
 }
@@ -279,13 +258,6 @@ pub enum Via {
     Assign,
     /// By group.
     Subscribe,
-}
-
-fn gib(text: &str) -> Result<u64, String> {
-    match text.parse::<f64>() {
-        Ok(gib) if gib >= 0.0 => Ok((gib * (1u64 << 30) as f64) as u64),
-        _ => Err("give a number of GiB that is not negative".to_owned()),
-    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -6,32 +6,27 @@
 //! * [`history`]: the history in memory, in columns.
 //! * [`compression`]: gzip and zstd.
 //! * [`analysis`]: what is wrong with it, one file an anomaly.
-//! * [`memory`]: an allocator for large tables, for programs to choose.
 //! * [`options`]: what the caller may ask.
 //! * [`verdict`]: the result.
 //! * [`explain`]: one finding, or one message, step by step.
 //! * [`online`]: a check of a history that is still growing.
 //! * [`report`]: a run's folder as a page and pictures.
 //! * [`simulate`]: histories of a correct cluster, for controls.
-//! * [`suggest`]: did you mean ...?
 
 pub mod analysis;
 mod check;
 pub mod compression;
-mod divided;
 pub mod error;
 pub mod explain;
 pub mod history;
-pub mod memory;
 pub mod online;
 pub mod options;
-mod parallel;
 pub mod report;
 pub mod simulate;
-pub mod suggest;
+mod suggest;
 pub mod verdict;
 
-pub use check::{check, check_path, check_reader};
+pub use check::{check, check_path};
 pub use error::CheckError;
 pub use history::History;
 pub use options::{Model, Options, SubVia};

@@ -3,7 +3,8 @@
 mod cli;
 mod print;
 
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,16 +14,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use checker::compression::Output;
-use checker::history::read::{Format, Source, copy, edn_to_jsonl, jsonl_to_edn, read_path};
-use checker::memory::LargeTables;
+use checker::history::read::{edn_to_jsonl, history_file, is_edn, jsonl_to_edn, read_path};
 use checker::report::scene::{Scene, Theme, png, svg};
 use checker::simulate::generate;
 use checker::verdict::profile::Profile;
 use checker::{CheckError, Options, Verdict, check_path, explain, report};
 use cli::{Check, Cli, Command, Explain, Generate, Shown, Trace};
-
-#[global_allocator]
-static MEMORY: LargeTables = LargeTables;
 
 const USAGE: u8 = 64;
 const BAD_INPUT: u8 = 65;
@@ -92,7 +89,7 @@ fn run(command: &Command) -> anyhow::Result<u8> {
 }
 
 fn run_check(check: &Check) -> anyhow::Result<u8> {
-    let verdict = check_path(&check.path, &check.options())?;
+    let verdict = check_path(&check.path, &check.by.options())?;
     let text = if check.json {
         serde_json::to_string(&verdict).context("a verdict is JSON")? + "\n"
     } else {
@@ -108,14 +105,6 @@ fn run_explain(arguments: &Explain) -> anyhow::Result<u8> {
     let options = as_in(&arguments.path, arguments.by.options());
     let told = explain::explain(&history, &options, &name)?;
     draw(&arguments.shown, &told.picture)?;
-    if let Some(path) = &arguments.witness {
-        into_file(path, |out| {
-            let mut out = BufWriter::new(out);
-            let written = told.part.write_to(&mut out).and_then(|()| out.flush());
-            written.map_err(|error| unwritable(path, &error))?;
-            Ok(true)
-        })?;
-    }
     let text = match arguments.shown.json {
         true => serde_json::to_string(&told).context("an explanation is JSON")? + "\n",
         false => print::explanation(&told),
@@ -152,80 +141,42 @@ fn as_in(path: &Path, mut options: Options) -> Options {
 fn draw(shown: &Shown, picture: &Scene) -> anyhow::Result<()> {
     if let Some(path) = &shown.svg {
         std::fs::write(path, svg::document(picture, Theme::Light))
-            .map_err(|error| unwritable(path, &error))?;
+            .with_context(|| format!("cannot write {path:?}"))?;
     }
     if let Some(path) = &shown.png {
-        png::write(picture, Theme::Light, path).map_err(|error| unwritable(path, &error))?;
+        png::write(picture, Theme::Light, path)
+            .with_context(|| format!("cannot write {path:?}"))?;
     }
     Ok(())
 }
 
 fn run_convert(path: &Path, output: &Path) -> anyhow::Result<u8> {
-    let source = Source::open(path)?;
-    let (name, format) = (source.name, source.format);
-    let translate = |out: &mut dyn Write| -> Result<bool, CheckError> {
-        let mut out = BufWriter::new(out);
-        let whole = match (format, convert_to(output, format)?) {
-            (Format::Edn, Format::JsonLines) => edn_to_jsonl(source.reader, &name, &mut out)?,
-            (Format::JsonLines, Format::Edn) => jsonl_to_edn(source.reader, &name, &mut out)?,
-            _ => copy(source.reader, &name, &mut out)?,
-        };
-        out.flush().map_err(|error| unwritable(output, &error))?;
-        Ok(whole)
+    let from = history_file(path)?;
+    if is_edn(&from) == is_edn(output) {
+        let message = format!(
+            "{} and {} are of one format: one of them must end in .edn",
+            from.display(),
+            output.display()
+        );
+        return Err(CheckError::Usage(message).into());
+    }
+    let unreadable = |source| CheckError::Unreadable {
+        path: from.clone(),
+        source,
     };
-    let whole = match output == Path::new("-") {
-        true => translate(&mut std::io::stdout().lock())?,
-        false => into_file(output, translate)?,
+    let reader = BufReader::new(File::open(&from).map_err(unreadable)?);
+    let file = File::create(output).with_context(|| format!("cannot write {output:?}"))?;
+    let (mut out, name) = (BufWriter::new(file), from.display().to_string());
+    let whole = match is_edn(&from) {
+        true => edn_to_jsonl(reader, &name, &mut out)?,
+        false => jsonl_to_edn(reader, &name, &mut out)?,
     };
+    out.flush()
+        .with_context(|| format!("cannot write {output:?}"))?;
     if !whole {
         eprintln!("checker: {name} was cut off: it is translated up to there");
     }
     Ok(0)
-}
-
-/// What the output's name asks for; to standard output, the format that the history has not.
-fn convert_to(output: &Path, from: Format) -> Result<Format, CheckError> {
-    if output == Path::new("-") {
-        return Ok(match from {
-            Format::Edn => Format::JsonLines,
-            Format::JsonLines => Format::Edn,
-        });
-    }
-    Format::of(output).ok_or_else(|| {
-        CheckError::Usage(format!(
-            "{} says no format: its name must end in .jsonl or .edn, and may have .gz or .zst after \
-             it",
-            output.display()
-        ))
-    })
-}
-
-/// Writes a file that is there as a whole or not at all, so that a history may replace itself.
-fn into_file(
-    output: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<bool, CheckError>,
-) -> Result<bool, CheckError> {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    // The ending says how it is compressed.
-    let part = output.with_file_name(format!(".{}.{name}", std::process::id()));
-    let written = Output::create(&part)
-        .map_err(|error| unwritable(output, &error))
-        .and_then(|mut out| {
-            let whole = write(&mut out)?;
-            out.finish()
-                .and_then(|()| std::fs::rename(&part, output))
-                .map_err(|error| unwritable(output, &error))?;
-            Ok(whole)
-        });
-    if written.is_err() {
-        // What was written of it is of no use; if it cannot be removed, the first error counts.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> CheckError {
-    CheckError::Usage(format!("cannot write {}: {error}", path.display()))
 }
 
 fn run_generate(arguments: &Generate) -> anyhow::Result<u8> {

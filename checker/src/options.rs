@@ -45,9 +45,6 @@ pub struct Options {
     pub limit: usize,
     /// At most this many stories are told.
     pub stories: usize,
-    /// `--memory`: bytes that a check of a file may take, about; what is available if it does not
-    /// say. A history that needs more is checked in parts.
-    pub memory: Option<u64>,
 }
 
 impl Default for Options {
@@ -63,7 +60,6 @@ impl Default for Options {
             consistency_models: Vec::new(),
             limit: 1000,
             stories: 200,
-            memory: None,
         }
     }
 }

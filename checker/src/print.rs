@@ -105,14 +105,6 @@ pub fn explanation(told: &Explanation) -> String {
     for (at, step) in (1..).zip(&told.steps) {
         write_line(&mut text, &format!("  {at}. {}", step.says));
     }
-    let witness: Vec<String> = told.witness.iter().map(i64::to_string).collect();
-    if !witness.is_empty() {
-        let few = match told.witness_is_minimal {
-            true => "The fewest operations that show it",
-            false => "Operations that show it (the search for fewer was given up)",
-        };
-        write_line(&mut text, &format!("\n{few}: {}.", witness.join(", ")));
-    }
     if !told.evidence.is_empty() {
         text += "\nWhat is known of the message:\n";
         evidence(&mut text, &told.evidence);

@@ -1,8 +1,6 @@
 //! Controls: histories of a correct cluster must never alarm, and whatever is then broken in them
 //! must be caught, under its right name.
 
-#[path = "controls/lists.rs"]
-mod lists;
 #[path = "controls/mutations.rs"]
 mod mutations;
 
@@ -43,16 +41,9 @@ fn plans(count: u64) -> impl Iterator<Item = Plan> {
     })
 }
 
-/// Histories of a correct cluster that are tried: few here, many by command
-/// (`CHECKER_CLEAN_HISTORIES=100000 cargo test --release -p checker --test controls`).
-fn clean_histories() -> u64 {
-    let asked = std::env::var("CHECKER_CLEAN_HISTORIES").ok();
-    asked.map_or(300, |count| count.parse().expect("a number"))
-}
-
 #[test]
 fn a_correct_cluster_never_alarms() {
-    for plan in plans(clean_histories()) {
+    for plan in plans(300) {
         let history = generated(&plan);
         for ww_deps in [false, true] {
             let profile = if plan.transactions > 0.0 {
@@ -122,7 +113,7 @@ fn whatever_is_broken_is_caught_under_its_right_name() {
     let mut applied = std::collections::BTreeMap::new();
     for plan in plans(60) {
         let history = generated(&plan);
-        for mutation in mutations::all() {
+        for mutation in mutations::ALL {
             let Some(broken) = mutations::apply(mutation, &history, plan.seed) else {
                 continue;
             };
@@ -147,7 +138,7 @@ fn whatever_is_broken_is_caught_under_its_right_name() {
             }
         }
     }
-    for mutation in mutations::all() {
+    for mutation in mutations::ALL {
         let times = applied.get(mutation.name).copied().unwrap_or(0);
         assert!(
             times >= 10,

@@ -6,11 +6,9 @@
 //! and the copy is asked what it is, so that neither a second harness nor somebody's own build in
 //! between can swap them.
 
-mod progress;
-
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -167,13 +165,7 @@ fn make<T>(
     fs::create_dir_all(&there).map_err(unwritable(&there))?;
     let lock_path = there.join(".lock");
     let lock = File::create(&lock_path).map_err(unwritable(&lock_path))?;
-    if lock.try_lock().is_err() {
-        let there = there.display();
-        say(&format!(
-            "another harness is building in {there}: waiting for it"
-        ));
-        lock.lock().map_err(unwritable(&lock_path))?;
-    }
+    lock.lock().map_err(unwritable(&lock_path))?;
     let host = host_triple()?;
     compile(workspace, &host, arguments, say)?;
     place(&there, &target_dir.join(&host).join("release"))
@@ -219,7 +211,7 @@ fn compile(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    if crate::output::colours() {
+    if io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
     let mut child = command.spawn().map_err(|source| BuildError::NoCargo {
@@ -227,14 +219,7 @@ fn compile(
         source,
     })?;
     let output = child.stderr.take().expect("it is piped");
-    let why = format!(
-        "building what runs in a node, as static binaries, since nodes hold no libraries; the          first time this takes some minutes: {by_hand}"
-    );
-    let no_thread = |source| BuildError::NoCargo {
-        program: PathBuf::from(cargo()),
-        source,
-    };
-    progress::pass_on(BufReader::new(output), &why, say).map_err(no_thread)?;
+    pass_on(BufReader::new(output), &by_hand, say);
     let failed = |status| BuildError::Failed {
         status,
         command: by_hand.clone(),
@@ -246,6 +231,22 @@ fn compile(
             program: PathBuf::from(cargo()),
             source,
         }),
+    }
+}
+
+/// Shows what cargo says, unless all it says is that there was nothing to do.
+fn pass_on(output: impl BufRead, by_hand: &str, say: &mut dyn FnMut(&str)) {
+    let mut silent = true;
+    for line in output.split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        if silent && line.contains("Finished") {
+            continue;
+        }
+        if silent {
+            say(&format!("building static binaries: {by_hand}"));
+            silent = false;
+        }
+        say!("{line}");
     }
 }
 
@@ -288,6 +289,21 @@ fn identify(artifacts: &Artifacts) -> Result<(), BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_is_quoted_only_when_it_has_something_to_say() {
+        let mut said = Vec::new();
+        let quiet = "    Finished `release` profile [optimized] target(s) in 0.2s\n";
+        pass_on(quiet.as_bytes(), "cargo build", &mut |line| {
+            said.push(line.to_owned())
+        });
+        assert!(said.is_empty());
+        let busy = "   Compiling broker v0.1.0\n    Finished `release` profile\n";
+        pass_on(busy.as_bytes(), "cargo build", &mut |line| {
+            said.push(line.to_owned())
+        });
+        assert_eq!(said, ["building static binaries: cargo build"]);
+    }
 
     #[test]
     fn a_binary_replaces_the_old_one_while_that_is_open() {

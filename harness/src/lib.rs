@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! * [`cli`]: the command line; [`exit`]: what each exit code means
-//! * [`run`]: one run from start to verdict; [`schedule_file`]: its faults as TOML
+//! * [`run`]: one run from start to verdict
 //! * [`workload`]: what is sent and read, and when; [`value`]: what is inside a message;
 //!   [`seed`]: where all randomness comes from
 //! * [`clients`]: librdkafka's producer and reader with every outcome kept
@@ -11,11 +11,8 @@
 //!   [`metrics`] and [`roles`] ask with it
 //! * [`history`]: the events of a run and the recorder
 //! * [`artifacts`]: builds the static binaries that go into a node
-//! * [`runtime`]: where a cluster runs: containers, network namespaces, plain processes
-//! * [`wire`]: a proxy that understands Kafka's protocol, for faults of requests and answers
-//! * [`located`]: mistakes in files, with their line
-//! * [`bench`]: how fast it is; [`matrix`]: which seeded bug is found, how often;
-//!   [`power`]: what the runs so far support
+//! * [`runtime`]: where a cluster runs: containers, or network namespaces
+//! * [`bench`]: how fast it is; [`matrix`]: which seeded bug is found, how often
 
 // First: its macros are used by all the others.
 #[macro_use]
@@ -28,16 +25,12 @@ pub mod clients;
 pub mod exit;
 pub mod history;
 pub mod kafka;
-pub mod located;
 pub mod matrix;
 pub mod metrics;
-pub mod power;
 pub mod roles;
 pub mod run;
 pub mod runtime;
 pub mod sampler;
-pub mod schedule_file;
 pub mod seed;
 pub mod value;
-pub mod wire;
 pub mod workload;

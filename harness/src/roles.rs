@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use nemesis::{Leadership, NodeId, Roles};
 
 use crate::kafka::{Brokers, PartitionView, newest};
-use crate::runtime::driver::Driven;
 
 const WITHIN: Duration = Duration::from_millis(1000);
 
@@ -15,31 +14,13 @@ const WITHIN: Duration = Duration::from_millis(1000);
 pub struct MetadataRoles {
     brokers: Arc<Brokers>,
     topic: Arc<str>,
-    /// Who may know better, in somebody else's cluster.
-    driven: Option<Arc<Driven>>,
 }
 
 impl MetadataRoles {
     /// Roles in the partitions of `topic`.
     #[must_use]
     pub fn new(brokers: Arc<Brokers>, topic: Arc<str>) -> Self {
-        Self {
-            brokers,
-            topic,
-            driven: None,
-        }
-    }
-
-    /// The same, in a cluster whose driver is asked first.
-    #[must_use]
-    pub fn driven(self, driven: Option<Arc<Driven>>) -> Self {
-        Self { driven, ..self }
-    }
-
-    /// What the driver says; `None`: it leaves the question to the brokers.
-    async fn told(&self, role: &str, partition: Option<u32>) -> Option<NodeId> {
-        let partition = partition.map(|partition| (&*self.topic, partition));
-        self.driven.as_ref()?.role_of(role, partition).await
+        Self { brokers, topic }
     }
 
     async fn partition(&self, partition: u32) -> Option<PartitionView> {
@@ -59,10 +40,9 @@ impl Roles for MetadataRoles {
     }
 
     async fn leader(&self, partition: u32) -> Option<Leadership> {
-        let told = self.told("leader", Some(partition)).await;
         let view = self.partition(partition).await?;
         Some(Leadership {
-            node: told.or_else(|| node(view.leader?))?,
+            node: node(view.leader?)?,
             epoch: view.epoch,
         })
     }
@@ -73,9 +53,6 @@ impl Roles for MetadataRoles {
     }
 
     async fn controller(&self) -> Option<NodeId> {
-        if let Some(told) = self.told("controller", None).await {
-            return Some(told);
-        }
         if let Ok(leader) = self.brokers.quorum_leader(WITHIN).await {
             return node(leader?.id);
         }

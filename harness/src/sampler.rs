@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
@@ -38,23 +38,7 @@ pub struct Sampler {
     pub topic: Arc<str>,
     /// How many partitions it has.
     pub partitions: i32,
-    /// Where the newest answers are noted, for whoever looks on.
-    pub ends: Ends,
 }
-
-/// What a leader told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The leader.
-    pub leader: i32,
-    /// Its epoch; -1 where it did not say.
-    pub epoch: i32,
-    /// The high watermark.
-    pub high_watermark: i64,
-}
-
-/// The newest answer for each partition.
-pub type Ends = Arc<Mutex<BTreeMap<i32, End>>>;
 
 impl Sampler {
     /// Samples in the background until `stop` turns true.
@@ -105,7 +89,6 @@ impl Sampler {
                     ok.beside.insert("refused".to_owned(), json!(refused));
                 }
                 self.recorder.record(ok);
-                self.note(id, &offsets);
                 Some(offsets)
             }
             Err(error) => {
@@ -113,25 +96,6 @@ impl Sampler {
                 let fail = event(Kind::Fail, Value::Json(Json::Null)).with_error(Some(why));
                 self.recorder.record(fail);
                 None
-            }
-        }
-    }
-
-    /// A deposed leader does not speak for its partition any more.
-    fn note(&self, leader: i32, offsets: &BTreeMap<i32, PartitionOffsets>) {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        for (partition, answer) in offsets {
-            let Some(high_watermark) = answer.high_watermark else {
-                continue;
-            };
-            let epoch = answer.epoch.unwrap_or(-1);
-            if ends.get(partition).is_none_or(|end| end.epoch <= epoch) {
-                let end = End {
-                    leader,
-                    epoch,
-                    high_watermark,
-                };
-                ends.insert(*partition, end);
             }
         }
     }

@@ -14,10 +14,6 @@ pub enum Use {
     Identity = 2 << 32,
     /// The simulated world: network, disks, brokers.
     World = 3 << 32,
-    /// Which transactions of one producer are aborted on purpose; numbered by the producer.
-    Aborts = 5 << 32,
-    /// Which partition is hot.
-    Hot = 4 << 32,
 }
 
 /// The generator for one use, and one number among those of that use.

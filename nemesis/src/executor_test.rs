@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::agent::{AgentCommand, AgentReply, ProbeResult, RuleStatus};
-use crate::cluster::{DiskOrder, DiskReport, NodeState};
+use crate::cluster::{DiskOrder, NodeState};
 use crate::fault::{Action, Shape, Target};
 use crate::journal::{self, Owner};
 use crate::node::{Listener, Ports};
@@ -229,12 +229,8 @@ impl Cluster for Fake {
         Ok(())
     }
 
-    async fn disk_report(&self, _: NodeId) -> Result<Option<DiskReport>, ClusterError> {
-        let waits = self.lie == Lie::SyncsNothing && *self.sync_will_fail.lock().unwrap();
-        Ok(Some(DiskReport {
-            sync_will_fail: waits,
-            ..DiskReport::default()
-        }))
+    async fn sync_will_fail(&self, _: NodeId) -> Result<bool, ClusterError> {
+        Ok(self.lie == Lie::SyncsNothing && *self.sync_will_fail.lock().unwrap())
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {

@@ -9,7 +9,6 @@ use crate::node::{Listener, NodeId};
 
 pub use crate::kind::{FaultKind, Platform, UnknownFault};
 pub use crate::shape::{Shape, Target};
-use crate::wire::WireFault;
 
 /// What is wrong with a node's link. Percentages and rates hold for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,21 +141,6 @@ pub enum Action {
         /// Whose disk.
         target: Target,
     },
-    /// See [`FaultKind::ReadError`].
-    ReadError {
-        /// Whose disk.
-        target: Target,
-    },
-    /// See [`FaultKind::BitFlip`].
-    BitFlip {
-        /// Whose disk.
-        target: Target,
-    },
-    /// See [`FaultKind::Truncation`].
-    Truncation {
-        /// Whose disk.
-        target: Target,
-    },
     /// See [`FaultKind::SlowDisk`].
     SlowDisk {
         /// Whose disk.
@@ -218,15 +202,6 @@ pub enum Action {
         /// MiB that are taken.
         mib: u32,
     },
-    /// See [`WireFault`].
-    Wire {
-        /// Whose clients; none: those of every broker.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target: Option<Target>,
-        /// What is done to their requests and answers.
-        #[serde(flatten)]
-        wire: WireFault,
-    },
 }
 
 impl Action {
@@ -251,9 +226,6 @@ impl Action {
             Self::Blackout { .. } => FaultKind::Blackout,
             Self::DiskFull { .. } => FaultKind::DiskFull,
             Self::SyncError { .. } => FaultKind::SyncError,
-            Self::ReadError { .. } => FaultKind::ReadError,
-            Self::BitFlip { .. } => FaultKind::BitFlip,
-            Self::Truncation { .. } => FaultKind::Truncation,
             Self::SlowDisk { .. } => FaultKind::SlowDisk,
             Self::Impair { impairment, .. } => impairment.kind(),
             Self::Reset { .. } => FaultKind::Reset,
@@ -263,7 +235,6 @@ impl Action {
             Self::Chase { .. } => FaultKind::Chase,
             Self::Pressure { mib: 0, .. } => FaultKind::Cpu,
             Self::Pressure { .. } => FaultKind::Memory,
-            Self::Wire { wire, .. } => wire.kind(),
         }
     }
 
@@ -277,9 +248,6 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
-            | Self::ReadError { target }
-            | Self::BitFlip { target }
-            | Self::Truncation { target }
             | Self::SlowDisk { target, .. }
             | Self::Impair { target, .. }
             | Self::Reset { target, .. }
@@ -287,7 +255,6 @@ impl Action {
             | Self::Stop { target }
             | Self::Chase { target, .. }
             | Self::Pressure { target, .. } => Some(target),
-            Self::Wire { target, .. } => target.as_ref(),
             Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
@@ -302,9 +269,6 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::SyncError { target }
-            | Self::ReadError { target }
-            | Self::BitFlip { target }
-            | Self::Truncation { target }
             | Self::SlowDisk { target, .. }
             | Self::Impair { target, .. }
             | Self::Reset { target, .. }
@@ -312,7 +276,6 @@ impl Action {
             | Self::Stop { target }
             | Self::Chase { target, .. }
             | Self::Pressure { target, .. } => Some(target),
-            Self::Wire { target, .. } => target.as_mut(),
             Self::Blackout { .. } | Self::RollingRestart { .. } => None,
         }
     }
@@ -345,9 +308,6 @@ impl Action {
             | Self::PowerLoss { target, .. }
             | Self::DiskFull { target }
             | Self::Stop { target }
-            | Self::ReadError { target }
-            | Self::BitFlip { target }
-            | Self::Truncation { target }
             | Self::SyncError { target } => target.to_string(),
             Self::SlowDisk { target, sync_ms } => format!("{target}: {sync_ms} ms a sync"),
             Self::Blackout { nodes, torn } => {
@@ -385,12 +345,6 @@ impl Action {
                 mib: 0,
             } => format!("beside {target}: {threads_per_cpu} busy threads a processor"),
             Self::Pressure { target, mib, .. } => format!("beside {target}: {mib} MiB"),
-            Self::Wire { target, wire } => {
-                let whose = target
-                    .as_ref()
-                    .map_or("every node".to_owned(), Target::to_string);
-                format!("clients of {whose}: {}", wire.describe())
-            }
             other => other.kind().name().to_owned(),
         }
     }
@@ -413,20 +367,16 @@ impl Action {
             }
             Self::Partition { spares, .. } => !spares.contains(&Listener::Controller),
             Self::Kill { .. } | Self::Pause { .. } | Self::PowerLoss { .. } => true,
-            Self::Truncation { .. } => true,
             Self::Stop { .. } | Self::Chase { .. } => true,
             Self::SyncError { .. } => true,
             Self::DelayWatermark { .. }
             | Self::Blackout { .. }
             | Self::DiskFull { .. }
-            | Self::ReadError { .. }
-            | Self::BitFlip { .. }
             | Self::SlowDisk { .. }
             | Self::Impair { .. }
             | Self::Reset { .. }
             | Self::HalfOpen { .. }
             | Self::RollingRestart { .. }
-            | Self::Wire { .. }
             | Self::Pressure { .. } => false,
         };
         forces_election.then_some(Requirement::LeaderEpochChange {

@@ -64,24 +64,6 @@ pub enum FaultKind {
     Cpu,
     /// Memory is taken, and held.
     Memory,
-    /// Every read from a disk fails, for a while.
-    ReadError,
-    /// One bit of a broker's records turns over on its disk, and nobody is told.
-    BitFlip,
-    /// A killed broker's records end earlier than it left them.
-    Truncation,
-    /// A broker acts, its answer is lost, and then the connection.
-    DropResponse,
-    /// A broker acts, and its answer comes later.
-    DelayResponse,
-    /// A request reaches a broker twice.
-    DuplicateRequest,
-    /// A request is cut off from its client, and reaches the broker later.
-    DelayRequest,
-    /// Requests are answered with an error that is not so, in a broker's stead or after it.
-    ErrorCode,
-    /// Who asks who leads is told what was so before.
-    StaleMetadata,
 }
 
 /// Where faults are done.
@@ -151,15 +133,11 @@ const fn entry(
 
 const QUEUE: Option<&str> =
     Some("exact: each packet is held by NFQUEUE, TCP notices what it would");
-const FUSE: Option<&str> =
-    Some("exact: a file system (FUSE) under the data directory, mounted when it is asked for");
 const SIGNALS: Option<&str> = Some("exact: the signal itself");
 const DROPPED: Option<&str> = Some("exact: packets are dropped by nftables where they arrive");
 const SEGMENTS: Option<&str> = Some("segments of simulated TCP: sent again when healed");
 const LATE: Option<&str> = Some("segments of simulated TCP arrive late");
 const TASKS: Option<&str> = Some("tasks of the simulated process end or stand still");
-const WIRE: Option<&str> =
-    Some("exact: a proxy of ours between the clients and the broker, request by request");
 const DISKS: Option<&str> = Some("disks in memory that lose, tear and refuse");
 
 /// In the order of [`FaultKind`].
@@ -203,42 +181,42 @@ const TABLE: &[Entry] = &[
         FaultKind::LoseUnsynced,
         "lose-unsynced",
         "power loss of a machine: un-synced writes are gone",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
         FaultKind::TornWrites,
         "torn-writes",
         "power loss of a machine: un-synced writes are there in parts",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
         FaultKind::Blackout,
         "blackout",
         "power loss of several machines at once",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
         FaultKind::DiskFull,
         "disk-full",
         "a disk without room, for a while",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
         FaultKind::SyncError,
         "sync-error",
         "a sync that fails: the broker has to stop",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
         FaultKind::SlowDisk,
         "slow-disk",
         "a disk whose syncs take very long",
-        FUSE,
+        None,
         DISKS,
     ),
     entry(
@@ -287,7 +265,7 @@ const TABLE: &[Entry] = &[
         FaultKind::Trickle,
         "trickle",
         "a node's link carries next to nothing: a large request takes very long",
-        QUEUE,
+        None,
         None,
     ),
     entry(
@@ -301,28 +279,28 @@ const TABLE: &[Entry] = &[
         FaultKind::HalfOpen,
         "half-open",
         "connections that stand go silent, and nobody is told; new ones work",
-        Some("exact: packets of connections that stood are dropped; new ones pass"),
+        None,
         None,
     ),
     entry(
         FaultKind::Stop,
         "stop",
         "SIGTERM to a broker, which ends in good order; started again later",
-        SIGNALS,
+        None,
         None,
     ),
     entry(
         FaultKind::RollingRestart,
         "rolling-restart",
         "stops and starts one broker after the other",
-        SIGNALS,
+        None,
         None,
     ),
     entry(
         FaultKind::Chase,
         "chase",
         "kills a leader, and the next one as soon as it is elected",
-        SIGNALS,
+        None,
         None,
     ),
     entry(
@@ -336,70 +314,7 @@ const TABLE: &[Entry] = &[
         FaultKind::Memory,
         "memory",
         "memory is taken beside a broker, and held",
-        Some("rough: the machine's memory, which all nodes share"),
         None,
-    ),
-    entry(
-        FaultKind::ReadError,
-        "read-error",
-        "every read from a disk fails with an I/O error, for a while",
-        FUSE,
-        None,
-    ),
-    entry(
-        FaultKind::BitFlip,
-        "bit-flip",
-        "one bit of a broker's records turns over on its disk, silently",
-        FUSE,
-        None,
-    ),
-    entry(
-        FaultKind::Truncation,
-        "truncation",
-        "kill -9 of a broker, whose newest file of records then lacks some of its end",
-        FUSE,
-        None,
-    ),
-    entry(
-        FaultKind::DropResponse,
-        "drop-response",
-        "a broker acts, its answer to a client is lost, and then the connection",
-        WIRE,
-        None,
-    ),
-    entry(
-        FaultKind::DelayResponse,
-        "delay-response",
-        "a broker acts, and its answer to a client comes later",
-        WIRE,
-        None,
-    ),
-    entry(
-        FaultKind::DuplicateRequest,
-        "duplicate-request",
-        "a produce request reaches a broker twice, with others between or at once",
-        WIRE,
-        None,
-    ),
-    entry(
-        FaultKind::DelayRequest,
-        "delay-request",
-        "a produce request is cut off from its client, and reaches the broker later",
-        WIRE,
-        None,
-    ),
-    entry(
-        FaultKind::ErrorCode,
-        "error-code",
-        "produce or fetch requests are answered with errors, instead of the broker or after it",
-        WIRE,
-        None,
-    ),
-    entry(
-        FaultKind::StaleMetadata,
-        "stale-metadata",
-        "clients that ask who leads are told what was so before",
-        WIRE,
         None,
     ),
 ];
@@ -416,19 +331,13 @@ impl FaultKind {
     /// Every kind that some runtime offers, in the order of the documentation. What no measurement
     /// has shown to bite and to heal yet is not offered.
     pub fn every() -> impl Iterator<Item = Self> {
-        let kinds = TABLE.iter().map(|entry| entry.kind);
-        kinds.filter(|kind| kind.platforms().next().is_some())
+        let offered = |entry: &&Entry| entry.packets.is_some() || entry.sim.is_some();
+        TABLE.iter().filter(offered).map(|entry| entry.kind)
     }
 
     /// The kinds that a runtime offers.
     pub fn offered(platform: Platform) -> impl Iterator<Item = Self> {
         Self::every().filter(move |kind| kind.fidelity(platform).is_some())
-    }
-
-    /// The kinds that `all` and `random` stand for: those under which a broker that keeps its
-    /// promises loses nothing. What rots on a disk was promised, and is not there any more.
-    pub fn usual(platform: Platform) -> impl Iterator<Item = Self> {
-        Self::offered(platform).filter(|kind| !matches!(kind, Self::BitFlip | Self::Truncation))
     }
 
     fn entry(self) -> &'static Entry {
@@ -456,56 +365,7 @@ impl FaultKind {
         match platform {
             Platform::Docker | Platform::Namespaces => self.entry().packets,
             Platform::Sim => self.entry().sim,
-            Platform::External => self.driven(),
-            Platform::Local => self.between_processes(),
-        }
-    }
-
-    /// How it is done to somebody else's processes.
-    fn driven(self) -> Option<&'static str> {
-        match self {
-            // What no other runtime has shown is not offered here either.
-            _ if self.entry().packets.is_none() => None,
-            Self::Kill | Self::Pause | Self::Stop | Self::RollingRestart | Self::Chase => {
-                Some("as a --driver's commands do it; measured over Kafka's protocol")
-            }
-            _ => None,
-        }
-    }
-
-    /// How it is done to plain processes, and to links that are streams of bytes in a process of
-    /// ours: a connection is accepted whatever its link does, and what is written is acknowledged.
-    fn between_processes(self) -> Option<&'static str> {
-        match self {
-            Self::Kill | Self::Stop | Self::RollingRestart | Self::Chase => SIGNALS,
-            Self::Pause => Some("exact: SIGSTOP"),
-            Self::Partition | Self::OneWay | Self::PortPartition => Some(
-                "fair: our link holds every byte; a connect seems to succeed, and what is held \
-                 arrives at once when healed",
-            ),
-            Self::ClientPartition => Some(
-                "fair: our link holds every byte of all clients at once; a connect seems to succeed",
-            ),
-            Self::DelayWatermark | Self::Latency => Some(
-                "fair: our link holds each portion of a stream for its time; acknowledgements of \
-                 TCP are not delayed",
-            ),
-            Self::Bandwidth | Self::Trickle => Some(
-                "fair: our link carries so many bytes a second; some hundred KiB more fit into \
-                 the buffers of sockets",
-            ),
-            Self::Reset => Some(
-                "fair: our link resets connections that stand, and new ones after they were \
-                 accepted",
-            ),
-            Self::HalfOpen => Some(
-                "fair: our link holds what arrives over connections that stood; their senders are \
-                 acknowledged",
-            ),
-            Self::Cpu => Some("rough: the machine's processors, which all nodes share"),
-            Self::Memory => Some("rough: the machine's memory, which all nodes share"),
-            _ if self.is_of_the_wire() => WIRE,
-            _ => None,
+            Platform::Local | Platform::External => None,
         }
     }
 
@@ -518,24 +378,7 @@ impl FaultKind {
     /// Whether it holds while processes fail inside it: links, and disks that are slow.
     #[must_use]
     pub fn holds(self) -> bool {
-        self.is_of_links() || self.is_of_the_wire() || self == Self::SlowDisk
-    }
-
-    /// Whether it needs a disk that does as it is told.
-    #[must_use]
-    pub fn is_of_disks(self) -> bool {
-        matches!(
-            self,
-            Self::LoseUnsynced
-                | Self::TornWrites
-                | Self::Blackout
-                | Self::DiskFull
-                | Self::SyncError
-                | Self::SlowDisk
-                | Self::ReadError
-                | Self::BitFlip
-                | Self::Truncation
-        )
+        self.is_of_links() || self == Self::SlowDisk
     }
 
     /// Whether it acts on the network between nodes, or between nodes and clients.
@@ -555,21 +398,6 @@ impl FaultKind {
                 | Self::Trickle
                 | Self::Reset
                 | Self::HalfOpen
-        )
-    }
-
-    /// Whether it acts on requests and answers, and needs somebody between clients and brokers who
-    /// understands them.
-    #[must_use]
-    pub fn is_of_the_wire(self) -> bool {
-        matches!(
-            self,
-            Self::DropResponse
-                | Self::DelayResponse
-                | Self::DuplicateRequest
-                | Self::DelayRequest
-                | Self::ErrorCode
-                | Self::StaleMetadata
         )
     }
 
@@ -622,6 +450,6 @@ mod tests {
             let json = serde_json::to_string(&entry.kind).expect("a name");
             assert_eq!(json, format!("\"{}\"", entry.name));
         }
-        assert_eq!(TABLE.len(), FaultKind::StaleMetadata as usize + 1);
+        assert_eq!(TABLE.len(), FaultKind::Memory as usize + 1);
     }
 }

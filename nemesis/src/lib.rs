@@ -7,7 +7,6 @@
 //!   cluster.
 //! * [`executor`]: applies a schedule, measures each effect and each healing.
 //! * [`journal`]: leases on disk, so that nothing outlives a harness that was killed.
-//! * [`wire`]: faults of requests and answers, for whoever stands between clients and brokers.
 //! * [`agent`]: the static binary inside each node's network namespace.
 //!
 //! # Invariants
@@ -29,13 +28,11 @@ pub mod node;
 pub mod roles;
 pub mod schedule;
 pub mod shape;
-pub mod wire;
 
-pub use cluster::{Cluster, ClusterError, DiskOrder, DiskReport, NodeState};
+pub use cluster::{Cluster, ClusterError, DiskOrder, NodeState};
 pub use executor::{Execution, Executor, NemesisError, Observer, Step, StepKind};
 pub use fault::{Action, Fault, FaultKind, Impairment, Platform, Requirement, Shape, Target};
 pub use journal::Journal;
 pub use node::{Listener, NodeId, Ports};
 pub use roles::{Leadership, Roles};
 pub use schedule::{Schedule, ScheduleSpec};
-pub use wire::{WireFault, WireOrder, WireStatus};

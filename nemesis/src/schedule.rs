@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Action, Fault, FaultKind, Impairment, Shape, TRICKLE_KIB, Target};
 use crate::node::{Listener, NodeId};
-use crate::wire::WireFault;
 
 /// Quiet before the first fault, so that leaders are in office and producers are under way.
 const LEAD_IN_MS: std::ops::RangeInclusive<u64> = 1_500..=2_500;
@@ -142,18 +141,6 @@ impl Schedule {
             spec: spec.clone(),
             faults,
         })
-    }
-
-    /// Whether one of its faults needs disks that do as they are told.
-    pub fn needs_disks(&self) -> bool {
-        let mut kinds = self.faults.iter().map(|fault| fault.action.kind());
-        kinds.any(FaultKind::is_of_disks)
-    }
-
-    /// Whether one of its faults needs somebody between clients and brokers.
-    pub fn needs_wire(&self) -> bool {
-        let mut kinds = self.faults.iter().map(|fault| fault.action.kind());
-        kinds.any(FaultKind::is_of_the_wire)
     }
 
     /// The schedule as stored in `schedule.json`: the same bytes for the same schedule.
@@ -529,9 +516,6 @@ impl<'a> Draw<'a> {
             FaultKind::Reset => Action::Reset { target, listeners },
             FaultKind::HalfOpen => Action::HalfOpen { target, listeners },
             FaultKind::Stop => Action::Stop { target },
-            FaultKind::ReadError => Action::ReadError { target },
-            FaultKind::BitFlip => Action::BitFlip { target },
-            FaultKind::Truncation => Action::Truncation { target },
             FaultKind::RollingRestart => {
                 let down_ms = self.rng.random_range(200..=1_500);
                 let order = self.order();
@@ -541,16 +525,6 @@ impl<'a> Draw<'a> {
                 let target = self.target(Aim::Leader);
                 let times = self.rng.random_range(2..=3);
                 Action::Chase { target, times }
-            }
-            kind if kind.is_of_the_wire() => {
-                let led = match target {
-                    Target::Leader { partition } => Some(partition),
-                    _ => None,
-                };
-                let wire = WireFault::draw(kind, led, &mut self.rng);
-                // Clients ask anybody who leads: one liar among the honest is soon found out.
-                let target = (kind != FaultKind::StaleMetadata).then_some(target);
-                Action::Wire { target, wire }
             }
             other => {
                 let cpu = other == FaultKind::Cpu;

@@ -195,7 +195,6 @@ pub(super) async fn answers(asks: &[Ask], limits: &Limits) -> Vec<Answer> {
         if Instant::now() >= deadline {
             return collect(asks, &seen, limits);
         }
-        crate::exec::between().await;
         // What was registered in an earlier round dies with its `wake`.
         let wake = Arc::new(Notify::new());
         if !register(asks, &seen, &wake) {

@@ -75,8 +75,6 @@ pub enum SeededBug {
     LatestBeforeLeso = 42,
     /// M43: a fetch between the watermark and the log's end is out of range.
     RangeErrorAboveHw = 43,
-    /// M44: the watermark is published before the log that it is about.
-    TornView = 44,
     /// M45: a fetch does not look again after it has registered.
     LostWakeup = 45,
     /// M46: answers leave a connection as they are ready.
@@ -136,7 +134,6 @@ impl SeededBug {
         SeededBug::NoProducerEpochFence,
         SeededBug::LatestBeforeLeso,
         SeededBug::RangeErrorAboveHw,
-        SeededBug::TornView,
         SeededBug::LostWakeup,
         SeededBug::ResponseOutOfOrder,
         SeededBug::HardcodedAssignment,
@@ -185,7 +182,6 @@ impl SeededBug {
             SeededBug::NoProducerEpochFence => "no-producer-epoch-fence",
             SeededBug::LatestBeforeLeso => "latest-before-leso",
             SeededBug::RangeErrorAboveHw => "range-error-above-hw",
-            SeededBug::TornView => "torn-view",
             SeededBug::LostWakeup => "lost-wakeup",
             SeededBug::ResponseOutOfOrder => "response-out-of-order",
             SeededBug::HardcodedAssignment => "hardcoded-assignment",

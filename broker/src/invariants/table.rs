@@ -182,7 +182,7 @@ pub const TABLE: &[Entry] = &[
                 "I4: a high watermark above the log end",
             ),
         ],
-        tripped_by: &[SeededBug::RangeErrorAboveHw, SeededBug::TornView],
+        tripped_by: &[SeededBug::RangeErrorAboveHw],
     },
     Entry {
         id: "I5",
@@ -205,7 +205,7 @@ pub const TABLE: &[Entry] = &[
         statement: "A leader's log holds every committed offset.",
         asserted: &[link("src/replica/leader.rs", "Invariant::LeaderComplete")],
         checked: &[
-            link("tests/model/properties.rs", "fn leader_is_complete"),
+            link("tests/model/system.rs", "fn leader_is_complete"),
             link("tests/walk/oracle.rs", "fn leader_is_complete"),
         ],
         tripped_by: &[SeededBug::HwFromMetadata, SeededBug::UncleanElection],
@@ -219,7 +219,7 @@ pub const TABLE: &[Entry] = &[
             "Invariant::CandidatesComplete",
         )],
         checked: &[
-            link("tests/model/properties.rs", "fn members_are_complete"),
+            link("tests/model/system.rs", "fn members_are_complete"),
             link(
                 "tests/model/main.rs",
                 "fn kip_966_the_last_replica_standing_is_not_elected_without_its_log",
@@ -248,7 +248,7 @@ pub const TABLE: &[Entry] = &[
         statement: "Whoever may be elected counts for the high watermark.",
         asserted: &[link("src/replica/leader.rs", "Invariant::QuorumsOverlap")],
         checked: &[
-            link("tests/model/properties.rs", "fn quorums_overlap"),
+            link("tests/model/system.rs", "fn quorums_overlap"),
             link("tests/model/main.rs", "fn m14_expand_after_commit_is_found"),
         ],
         tripped_by: &[SeededBug::ExpandAfterCommit, SeededBug::RollbackOnUnknown],
@@ -324,7 +324,7 @@ pub const TABLE: &[Entry] = &[
                 "tests/model/main.rs",
                 "fn m13_shrink_before_commit_is_found",
             ),
-            link("tests/model/properties.rs", "fn quorums_overlap"),
+            link("tests/model/system.rs", "fn quorums_overlap"),
         ],
         tripped_by: &[
             SeededBug::ShrinkBeforeCommit,
@@ -491,7 +491,7 @@ pub const TABLE: &[Entry] = &[
         checked: &[
             link(
                 "src/log/tests/damage.rs",
-                "fn a_flipped_bit_is_mended_refused_or_cut_off",
+                "fn a_flipped_bit_is_refused_or_cut_off",
             ),
             link(
                 "src/log/tests/seeded.rs",

@@ -32,22 +32,6 @@ impl PartitionLog {
         new
     }
 
-    /// Notes the batches in which a bit was flipped when the store was opened, and that are still
-    /// to be read there.
-    pub(super) fn note_flipped(&mut self) {
-        let frames = self.store.flipped.clone();
-        if frames.is_empty() {
-            return;
-        }
-        let within = |lsn: Lsn| frames.iter().any(|(from, to)| *from <= lsn && lsn < *to);
-        let index = &self.state.index;
-        let extents = index.iter_from(0).filter(|extent| within(extent.lsn));
-        let suspects: Vec<Offset> = extents.map(|extent| extent.base).collect();
-        for base in suspects {
-            self.note_damage(base.max(self.log_start()));
-        }
-    }
-
     /// Where a follower fetches next, and the epoch of the record before that.
     #[must_use]
     pub fn fetch_position(&self) -> (Offset, Option<LeaderEpoch>) {

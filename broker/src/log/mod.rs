@@ -21,7 +21,6 @@ mod committer;
 mod damage;
 mod epoch_cache;
 mod extent;
-mod flipped_bit;
 mod frame;
 mod identity;
 mod keeper;

@@ -12,11 +12,6 @@
 //! ends at P. Un-synced pages may reach the disk in any order, so good frames after a bad one
 //! prove nothing by being good.
 //!
-//! One sort of corruption is no reason to stay away: records of which a single bit was flipped, as
-//! the CRC of their frame tells, and the CRC of each batch confirms. What they are is known for
-//! certain, and they are folded as they were; what is on disk is left alone, and belongs to those
-//! batches that a follower fetches again from its leader (`damage`).
-//!
 //! Deliberately absent: writes. Cutting the tail is the store's business, so that `dump` can
 //! read a directory without changing it.
 
@@ -24,8 +19,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::batch;
-use super::flipped_bit;
 use super::frame::{
     self, FRAME_ALIGN, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, Record, decode_record, frame_len,
     is_checkpoint,
@@ -34,7 +27,7 @@ use super::store::OpenError;
 use super::wal_files::{FILE_HEADER, encode_header, parse_name, position_in};
 use crate::chaos::seeded_bug::{BugSet, SeededBug};
 use crate::storage::{File, Storage};
-use crate::types::{Lsn, TopicPartition};
+use crate::types::Lsn;
 
 /// Bytes read from a file at once.
 const READ_CHUNK: usize = 1 << 20;
@@ -81,8 +74,6 @@ pub(super) struct Replayed {
     pub torn: Option<TornTail>,
     /// Bytes read.
     pub bytes: u64,
-    /// Frames in whose records one bit was flipped, with their ends.
-    pub flipped: Vec<(Lsn, Lsn)>,
 }
 
 impl OpenError {
@@ -168,7 +159,6 @@ pub(super) fn replay(
         proven: durable_to.unwrap_or_default(),
         torn: None,
         bytes: 0,
-        flipped: Vec::new(),
     };
     for (at, (base, path)) in files.iter().enumerate() {
         let next_base = files.get(at + 1).map(|(base, _)| *base);
@@ -178,7 +168,6 @@ pub(super) fn replay(
             continue;
         }
         scan.is_last = next_base.is_none();
-        scan.durable = next_base.or(closed_at.max(durable_to));
         let bad = scan.run(&mut |lsn, record| match lsn < origin.from {
             true => Ok(()),
             false => fold(lsn, record),
@@ -186,7 +175,6 @@ pub(super) fn replay(
         found.end = scan.lsn;
         found.proven = found.proven.max(*base).max(scan.proven);
         found.bytes += scan.len;
-        found.flipped.append(&mut scan.flipped);
         let claimed = closed_at.max(durable_to).filter(|lsn| *lsn > found.end);
         found.torn = match (bad, next_base.or(claimed)) {
             (None, None) => None,
@@ -217,10 +205,6 @@ struct Scan<'a> {
     buffer_at: u64,
     /// No file follows.
     is_last: bool,
-    /// An LSN that was durable once, as others say.
-    durable: Option<Lsn>,
-    /// See [`Replayed::flipped`].
-    flipped: Vec<(Lsn, Lsn)>,
     bugs: BugSet,
 }
 
@@ -245,8 +229,6 @@ impl<'a> Scan<'a> {
             buffer: Vec::new(),
             buffer_at: 0,
             is_last: false,
-            durable: None,
-            flipped: Vec::new(),
             bugs,
         })
     }
@@ -322,19 +304,16 @@ impl<'a> Scan<'a> {
             );
             let payload = self.bytes(position + FRAME_HEADER as u64, size)?;
             let unchecked = bugs.has(SeededBug::TornTailAccepted);
-            let undone: Vec<u8>;
-            let payload = if crc32c::crc32c(payload) == head.payload_crc || unchecked {
-                payload
-            } else {
-                let (damaged, whose) = (payload.to_vec(), frame::whose(head.kind, payload));
-                match self.undo_flip(damaged, &head)? {
-                    Some(bytes) => {
-                        undone = bytes;
-                        &undone
-                    }
-                    None => return Ok(Some(describe_bad_payload(whose))),
-                }
-            };
+            if crc32c::crc32c(payload) != head.payload_crc && !unchecked {
+                let whose = frame::whose(head.kind, payload);
+                return Ok(Some(match whose {
+                    None => "the frame's payload fails its CRC".to_owned(),
+                    Some(tp) => format!(
+                        "the frame's payload fails its CRC; as far as it can be read, it holds \
+                         records of partition {tp}"
+                    ),
+                }));
+            }
             // The CRC holds, so whatever is wrong from here on is no torn write.
             let dropped = last && bugs.has(SeededBug::RecoveryDropsLast);
             let folded = decode_record(head.kind, payload).and_then(|record| match dropped {
@@ -345,46 +324,6 @@ impl<'a> Scan<'a> {
             self.lsn = Lsn(lsn.get() + frame_len(size));
             self.proven = self.proven.max(head.durable);
         }
-    }
-
-    /// The payload as it was, where one bit of a batch is all that is wrong with it, and it is no
-    /// torn tail.
-    fn undo_flip(
-        &mut self,
-        mut payload: Vec<u8>,
-        head: &FrameHeader,
-    ) -> Result<Option<Vec<u8>>, OpenError> {
-        let lsn = self.lsn;
-        let was_durable = match self.durable {
-            Some(durable) => durable > lsn,
-            None => self.later_claim()?.is_some(),
-        };
-        if !was_durable || frame::whose(head.kind, &payload).is_none() {
-            return Ok(None);
-        }
-        let flipped = flipped_bit::undo(&mut payload, head.payload_crc);
-        let Some(at) = flipped.filter(|at| *at >= frame::APPEND_PREFIX) else {
-            return Ok(None);
-        };
-        let mut batches = &payload[frame::APPEND_PREFIX..];
-        while !batches.is_empty() {
-            match batch::check(batches) {
-                Ok(header) => batches = &batches[header.size..],
-                Err(_) => return Ok(None),
-            }
-        }
-        let (file, byte) = (
-            self.path.display(),
-            self.position() + (FRAME_HEADER + at) as u64,
-        );
-        tracing::error!(
-            %file, byte,
-            "one bit of a record batch on disk was flipped: suspect the disk, or the memory; the \
-             batch is fetched again from the partition's leader, and until then it is not served"
-        );
-        let end = Lsn(lsn.get() + frame_len(payload.len()));
-        self.flipped.push((lsn, end));
-        Ok(Some(payload))
     }
 
     fn describe_bad_header(&mut self) -> Result<String, OpenError> {
@@ -437,16 +376,6 @@ impl<'a> Scan<'a> {
             position += at as u64;
         }
         Ok(None)
-    }
-}
-
-fn describe_bad_payload(whose: Option<TopicPartition>) -> String {
-    match whose {
-        None => "the frame's payload fails its CRC".to_owned(),
-        Some(tp) => format!(
-            "the frame's payload fails its CRC; as far as it can be read, it holds records of \
-             partition {tp}"
-        ),
     }
 }
 

@@ -211,8 +211,6 @@ pub(super) struct StoreInner {
     found: LogFound,
     clean_shutdown: Option<BrokerEpoch>,
     torn_tail: Option<TornTail>,
-    /// Frames in whose records one bit was flipped when the log was opened.
-    pub flipped: Vec<(Lsn, Lsn)>,
     pub bugs: BugSet,
     /// Whether a thread of its own commits.
     threaded: bool,
@@ -313,7 +311,6 @@ impl LogStore {
             found,
             clean_shutdown: replica.clean_shutdown,
             torn_tail: replica.wal.torn.clone(),
-            flipped: replica.wal.flipped.clone(),
             bugs: config.bugs,
             partitions: Mutex::new(Lock::LogPartitions, Partitions::from(replica)),
             threaded,
@@ -369,9 +366,7 @@ impl LogStore {
         let owner = Owner::new(on_held, parked.high_watermark());
         *slot = Slot::Open(owner.clone());
         drop(partitions);
-        let mut log = PartitionLog::new(self.inner.clone(), tp, owner, parked);
-        log.note_flipped();
-        Ok(log)
+        Ok(PartitionLog::new(self.inner.clone(), tp, owner, parked))
     }
 
     /// Every partition that has a log here, in order.

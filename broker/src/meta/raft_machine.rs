@@ -21,7 +21,6 @@ use crate::meta::raft_types::{
 };
 use crate::meta::state::MetadataState;
 use crate::meta::told::Teller;
-use crate::moments::{self, Moment};
 
 /// The state, what was applied last, and who hears of it.
 pub struct Machine {
@@ -94,10 +93,8 @@ impl RaftStateMachine<MetaRaft> for Machine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        moments::reached(Moment::MetaCommitted);
         let responses = entries.into_iter().map(|e| self.apply_one(e)).collect();
         self.publish();
-        moments::reached(Moment::MetaApplied);
         Ok(responses)
     }
 

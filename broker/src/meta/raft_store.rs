@@ -22,7 +22,6 @@ use crate::meta::store_writer::{
     SNAPSHOT_META, StoreError, StoreWriter, VOTE, WriterThread,
 };
 use crate::meta::youth::Age;
-use crate::moments::{self, Moment};
 use crate::storage::Storage;
 use crate::types::BrokerEpoch;
 
@@ -300,15 +299,12 @@ impl RaftLogStorage<MetaRaft> for MetaStore {
         let change = Change::Append(entries.iter().map(encoded).collect());
         let numbered = entries.into_iter().map(|e| (e.get_log_id().index, e));
         self.memory().log.extend(numbered);
-        moments::reached(Moment::MetaAppended);
         self.writer.write(
             vec![change],
             Box::new(move |result| {
                 callback.log_io_completed(result.map_err(std::io::Error::other));
             }),
         );
-        // In a simulation the writer is the caller's: it is done, and nobody has heard of it yet.
-        moments::reached(Moment::MetaSynced);
         Ok(())
     }
 

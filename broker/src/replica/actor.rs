@@ -20,7 +20,6 @@ use crate::invariants::{Invariant, uphold};
 use crate::log::{AppendError, PartitionLog, ProducedBatch};
 use crate::meta::command::{AlterPartition, Applied, Command, Rejected};
 use crate::meta::handle::{MetadataHandle, ProposeError};
-use crate::moments::{self, Moment};
 use crate::producer::state::{AppendedBatch, ProducerStates, SequencedBatch, Verdict};
 use crate::replica::alarm::{AlarmCounts, AlarmWatch, Change, Facts, Limits};
 use crate::replica::core::{Effect, ReplicaCore, Settings};
@@ -526,10 +525,6 @@ impl Actor {
                     self.has_position = false;
                     self.settling.clear();
                     self.starts.clear();
-                    if self.core.as_leader().is_some() {
-                        let partition = self.tp;
-                        moments::reached(Moment::LeaderBegan { partition, epoch });
-                    }
                 }
                 Effect::Truncate(to) => {
                     if let Err(error) = self.truncate(to) {
@@ -557,14 +552,6 @@ impl Actor {
             new_isr: proposal.new_isr.clone(),
         });
         info!(partition = %self.tp, isr = ?proposal.new_isr, "proposing an ISR");
-        if let Some(joiner) = self
-            .core
-            .as_leader()
-            .and_then(|leader| leader.isr().joiner())
-        {
-            let partition = self.tp;
-            moments::reached(Moment::ExpandProposed { partition, joiner });
-        }
         crate::exec::spawn("alter-partition", async move {
             let reply = alter_reply(meta.propose(command).await);
             // A partition that has ended needs no answer.

@@ -117,15 +117,6 @@ impl Isr {
         self.state == IsrState::Committed
     }
 
-    /// Who is about to join.
-    #[must_use]
-    pub fn joiner(&self) -> Option<BrokerId> {
-        match &self.state {
-            IsrState::PendingExpand { joiner, .. } => Some(*joiner),
-            IsrState::Committed | IsrState::PendingShrink { .. } => None,
-        }
-    }
-
     /// A proposal was made whose outcome is not known.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {

@@ -52,7 +52,6 @@ pub(super) fn view_of(
 ) -> PartitionView {
     let bugs = shared.settings.bugs;
     let snapshot = log.snapshot();
-    let visible = visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs);
     let leadership = match core.role() {
         Role::Follower(_) => None,
         Role::Leader(leader) => Some(LeadershipView {
@@ -79,9 +78,9 @@ pub(super) fn view_of(
         leadership,
         position: core.position(log),
         hw: core.hw(),
-        visible_hw: visible,
+        visible_hw: visible_hw.see(core.hw(), &snapshot, shared.started.elapsed(), bugs),
         held_end: log.held_end(),
-        log: visible_hw.beside(snapshot, bugs),
+        log: snapshot,
     };
     PartitionView::new(parts, bugs)
 }

@@ -296,12 +296,10 @@ pub const SWEEP_FROM: usize = 32;
 
 /// What consumers see of the high watermark: the newest, always. With the seeded bug
 /// hw-sync-5s, the one of the last synchronisation.
-/// And what they see beside it of the log: the newest, too.
+#[derive(Clone, Copy, Debug)]
 pub struct VisibleHw {
     synced: Offset,
     synced_at: Duration,
-    /// The log of the publication before: only with the seeded bug torn-view.
-    published: Option<LogSnapshot>,
 }
 
 /// The period of the background synchronisation that M02 puts back.
@@ -314,17 +312,7 @@ impl VisibleHw {
         Self {
             synced: hw,
             synced_at: now,
-            published: None,
         }
-    }
-
-    /// The log that is published with the high watermark of the same moment.
-    pub fn beside(&mut self, log: LogSnapshot, bugs: BugSet) -> LogSnapshot {
-        if bugs.has(SeededBug::TornView) {
-            // As if both were published apart, and a reader came between.
-            return self.published.replace(log.clone()).unwrap_or(log);
-        }
-        log
     }
 
     /// What consumers see at `now`, when the high watermark is `hw` and the log is `log`.

@@ -235,24 +235,3 @@ async fn no_wake_up_is_lost_between_registering_and_publishing() {
     reader.await.expect("every change was seen");
     assert!(published.parked() <= 1, "who was woken is forgotten");
 }
-
-#[test]
-fn m44_shows_a_watermark_beyond_the_log_that_is_beside_it() {
-    let torn = BugSet::NONE.with(SeededBug::TornView);
-    for bugs in [BugSet::NONE, torn] {
-        let mut fixture = Fixture::new(2);
-        let mut visible = VisibleHw::new(Offset(0), Duration::ZERO);
-        visible.beside(fixture.log.snapshot(), bugs);
-        fixture.append();
-        let log = visible.beside(fixture.log.snapshot(), bugs);
-        let view = PartitionView {
-            log,
-            ..fixture.view(3, 0, 3, bugs)
-        };
-        let promised = view.bound(Isolation::ReadUncommitted);
-        assert_eq!(promised.up_to(), Offset(3));
-        // What the watermark promises is not there to be read.
-        let missing = view.end() < promised.up_to();
-        assert_eq!(missing, bugs == torn);
-    }
-}

@@ -19,4 +19,4 @@ pub mod process;
 pub mod world;
 
 pub use process::{Fate, Process};
-pub use world::{Cut, Delay, Links, RuleCount, Watcher, World};
+pub use world::{Cut, Delay, Links, RuleCount, World};

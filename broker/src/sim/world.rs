@@ -16,7 +16,6 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
 use super::net::Backlog;
-use crate::moments::Moment;
 
 /// Where the harness and its clients are.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
@@ -127,14 +126,10 @@ pub(super) struct State {
     dawn: Option<Instant>,
 }
 
-/// Hears on which machine which moment was reached, while it is.
-pub type Watcher = Box<dyn FnMut(Ipv4Addr, Moment) + Send>;
-
 /// The world of one simulation. Cheap to clone.
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
-    watcher: Arc<Mutex<Option<Watcher>>>,
 }
 
 /// While it lives, the seams of this thread lead into its world.
@@ -152,39 +147,7 @@ pub fn current() -> Option<World> {
     WORLD.with_borrow(Clone::clone)
 }
 
-/// Tells the watcher, if there is one, that the code that runs now has come to `moment`.
-pub fn tell(moment: Moment) {
-    let Some(process) = super::process::current() else {
-        return;
-    };
-    let Some(world) = current() else { return };
-    if process.fate() != super::Fate::Lives {
-        // The rest of a poll in which it died.
-        return;
-    }
-    let watcher = world.watcher().take();
-    if let Some(mut watcher) = watcher {
-        // It may kill the process, whose code this is.
-        watcher(super::process::machine(), moment);
-        world.watcher().get_or_insert(watcher);
-    }
-}
-
 impl World {
-    /// From now on `watcher` hears of every [`Moment`], and nobody else.
-    pub fn watch(&self, watcher: Watcher) {
-        *self.watcher() = Some(watcher);
-    }
-
-    /// Nobody hears of moments any more.
-    pub fn unwatch(&self) {
-        *self.watcher() = None;
-    }
-
-    fn watcher(&self) -> MutexGuard<'_, Option<Watcher>> {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The time of day, in milliseconds since 1970.
     #[must_use]
     pub fn unix_millis(&self) -> i64 {
@@ -204,7 +167,6 @@ impl World {
                 blocked: Vec::new(),
                 dawn: None,
             })),
-            watcher: Arc::default(),
         }
     }
 

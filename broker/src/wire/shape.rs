@@ -46,7 +46,7 @@ pub enum ShapeError {
 }
 
 /// What stands at one place of a message.
-pub enum Field {
+enum Field {
     /// That many bytes.
     Fixed(usize),
     /// A string, null or not.
@@ -62,7 +62,7 @@ pub enum Field {
 }
 
 /// A field and the versions that have it.
-pub struct Row {
+struct Row {
     field: Field,
     since: i16,
     until: i16,
@@ -70,29 +70,22 @@ pub struct Row {
     tag: Option<u32>,
 }
 
-/// A message's layout.
-pub struct Shape {
+/// A request's layout.
+struct Shape {
     /// First version with compact lengths and tagged fields.
-    pub flexible_since: i16,
-    /// Its fields, in order.
-    pub rows: &'static [Row],
+    flexible_since: i16,
+    rows: &'static [Row],
 }
 
-/// A field that every version has.
-#[must_use]
-pub const fn always(field: Field) -> Row {
+const fn always(field: Field) -> Row {
     between(0, i16::MAX, field)
 }
 
-/// A field that versions have from this one on.
-#[must_use]
-pub const fn since(version: i16, field: Field) -> Row {
+const fn since(version: i16, field: Field) -> Row {
     between(version, i16::MAX, field)
 }
 
-/// A field of the versions between these, both included.
-#[must_use]
-pub const fn between(since: i16, until: i16, field: Field) -> Row {
+const fn between(since: i16, until: i16, field: Field) -> Row {
     Row {
         field,
         since,
@@ -101,9 +94,7 @@ pub const fn between(since: i16, until: i16, field: Field) -> Row {
     }
 }
 
-/// A tagged field that the decoder knows from this version on.
-#[must_use]
-pub const fn tagged(tag: u32, since: i16, field: Field) -> Row {
+const fn tagged(tag: u32, since: i16, field: Field) -> Row {
     Row {
         field,
         since,
@@ -301,14 +292,6 @@ pub const fn is_known(key: ApiKey) -> bool {
 /// When `key` is not in the table of versions: dispatch looks there first.
 pub fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<usize, ShapeError> {
     let shape = shape(key).expect("every API that is served has a shape");
-    walk(shape, version, body)
-}
-
-/// Walks the body of any message. Returns how many bytes it takes up; more may follow.
-///
-/// # Errors
-/// See [`ShapeError`].
-pub fn walk(shape: &Shape, version: i16, body: &[u8]) -> Result<usize, ShapeError> {
     let mut walk = Walk {
         body,
         position: 0,

@@ -14,7 +14,6 @@
 mod controller;
 mod ghost;
 mod kips;
-mod properties;
 mod replica;
 mod system;
 
@@ -37,14 +36,6 @@ fn exhaust(bounds: Bounds) -> usize {
     checker.unique_state_count()
 }
 
-#[test]
-fn a_search_whose_time_is_up_ends_and_says_so() {
-    let system = System::new(Bounds::SMALL, BugSet::NONE).until(std::time::Instant::now());
-    let checker = system.checker().spawn_dfs().join();
-    assert_eq!(checker.unique_state_count(), 1, "only where it begins");
-    assert!(checker.model().ended_early());
-}
-
 /// With `bug` some safety property must break; the shortest way to it is printed.
 fn finds(bug: SeededBug, bounds: Bounds) {
     let system = System::new(bounds, BugSet::NONE.with(bug));
@@ -55,7 +46,7 @@ fn finds(bug: SeededBug, bounds: Bounds) {
         .finish_when(found)
         .spawn_bfs()
         .join();
-    let broken: Vec<_> = properties::SAFETY
+    let broken: Vec<_> = system::SAFETY
         .iter()
         .filter_map(|name| Some((name, checker.discovery(name)?)))
         .collect();

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker::chaos::seeded_bug::BugSet;
 use broker::meta::command::LogClaim;
@@ -18,7 +17,6 @@ use stateright::{Model, Property};
 
 use crate::controller::Controller;
 use crate::ghost::Ghost;
-use crate::properties::{self, holds_committed};
 use crate::replica::{ListLog, Record, Replica, index};
 
 /// When events happen, and when ticks do: see `Replica::new`.
@@ -150,13 +148,9 @@ pub struct System {
     bounds: Bounds,
     bugs: BugSet,
     brokers: BTreeSet<BrokerId>,
-    /// From then on nothing happens any more,
-    until: Option<Instant>,
-    /// unless the search is over, and the way to what it found is asked for.
-    searched: AtomicBool,
 }
 
-pub fn slot(id: BrokerId) -> usize {
+fn slot(id: BrokerId) -> usize {
     usize::try_from(id.get() - 1).expect("brokers are numbered from 1")
 }
 
@@ -166,26 +160,7 @@ impl System {
             bounds,
             bugs,
             brokers: (1..=3).map(BrokerId).collect(),
-            until: None,
-            searched: AtomicBool::new(false),
         }
-    }
-
-    /// The same, but what is not explored by then stays so: stateright's own timeout does not end a
-    /// search in depth on one thread, which asks for it only when it has nothing left to do.
-    pub fn until(self, until: Instant) -> Self {
-        let until = Some(until);
-        Self { until, ..self }
-    }
-
-    fn is_time_up(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
-    }
-
-    /// The search has ended; whether there was no time for everything.
-    pub fn ended_early(&self) -> bool {
-        self.searched.store(true, Ordering::Relaxed);
-        self.is_time_up()
     }
 
     /// Forgets what can have no effect any more, so that states that differ in nothing else are
@@ -622,8 +597,7 @@ impl Model for System {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let ends = self.is_time_up() && !self.searched.load(Ordering::Relaxed);
-        if state.ghost.broken.is_some() || ends {
+        if state.ghost.broken.is_some() {
             return;
         }
         for id in &self.brokers {
@@ -677,6 +651,99 @@ impl Model for System {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all(&self.bounds)
+        let mut properties = vec![
+            Property::always(SAFETY[0], |_, state: &State| state.ghost.broken.is_none()),
+            Property::always(SAFETY[1], |_, state: &State| leader_is_complete(state)),
+            Property::always(SAFETY[2], |_, state: &State| members_are_complete(state)),
+            Property::always(SAFETY[3], |_, state: &State| quorums_overlap(state)),
+        ];
+        properties.extend(expected(&self.bounds));
+        properties
     }
+}
+
+/// What must be possible within bounds that allow it: a model in which nothing happens proves
+/// nothing.
+pub fn expected(bounds: &Bounds) -> Vec<Property<System>> {
+    let mut expected = vec![
+        Property::sometimes("a record is acknowledged", |_, state: &State| {
+            !state.ghost.acknowledged.is_empty()
+        }),
+        Property::sometimes("a broker leaves or joins the ISR", |_, state: &State| {
+            state.ghost.joined || state.controller.image().isr.len() < 3
+        }),
+    ];
+    if bounds.moves > 0 {
+        expected.push(Property::sometimes(
+            "two brokers believe to lead",
+            |_, state: &State| {
+                let leads = |replica: &&Replica| replica.core.as_leader().is_some();
+                state.replicas.iter().filter(leads).count() > 1
+            },
+        ));
+    }
+    if bounds.moves > 0 && bounds.changes >= 2 {
+        expected.push(Property::sometimes(
+            "acknowledged in a later epoch",
+            |_, state: &State| {
+                let mut records = state.ghost.acknowledged.values();
+                records.any(|record| record.epoch > 0)
+            },
+        ));
+        expected.push(Property::sometimes(
+            "a follower truncates",
+            |_, state: &State| state.ghost.truncated,
+        ));
+        expected.push(Property::sometimes(
+            "a broker joins the ISR",
+            |_, state: &State| state.ghost.joined,
+        ));
+    }
+    if bounds.crashes > 0 && bounds.durability == Durability::Replicated {
+        expected.push(Property::sometimes("a tail is lost", |_, state: &State| {
+            state.ghost.lost_a_tail
+        }));
+    }
+    let elr = bounds.fences > 0 && bounds.crashes > 0;
+    if elr && bounds.changes >= 3 && bounds.epochs >= 3 {
+        expected.push(Property::sometimes(
+            "a member of the ELR is elected",
+            |_, state: &State| state.ghost.elected_from_elr,
+        ));
+    }
+    expected
+}
+
+/// The safety properties, by name.
+pub const SAFETY: [&str; 4] = [
+    "I1, I4, I5, I8, I17: what is readable stays so, and what is acknowledged is committed",
+    "I6, I15: the elected leader holds every committed record",
+    "I7: every member of the ISR and of the ELR holds every committed record",
+    "I9, I13: the leader counts everybody who may be elected",
+];
+
+fn holds_committed(state: &State, id: BrokerId) -> bool {
+    let committed = &state.ghost.committed;
+    state.replicas[slot(id)].log.0.starts_with(committed)
+}
+
+fn leader_is_complete(state: &State) -> bool {
+    let image = state.images.last().expect("there is a first image");
+    image
+        .leader
+        .is_none_or(|leader| holds_committed(state, leader))
+}
+
+fn members_are_complete(state: &State) -> bool {
+    let candidates = state.controller.candidates();
+    candidates.iter().all(|id| holds_committed(state, *id))
+}
+
+fn quorums_overlap(state: &State) -> bool {
+    let image = state.images.last().expect("there is a first image");
+    let Some(id) = image.leader else { return true };
+    let Some(leader) = state.replicas[slot(id)].core.as_leader() else {
+        return true;
+    };
+    leader.epoch() != image.leader_epoch || leader.isr().maximal().is_superset(&image.isr)
 }

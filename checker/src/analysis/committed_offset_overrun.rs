@@ -5,6 +5,7 @@
 //! against polls invoked before the commit or the answer was over. A log into which transactions
 //! write has control records, which polls pass over in silence: there, a message must be known to
 //! lie in between. Groups of which the history shows no poll of the key are not judged.
+//! in between. Groups of which the history shows no poll of the key are not judged.
 
 use rustc_hash::FxHashMap;
 

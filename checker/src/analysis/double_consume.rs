@@ -4,6 +4,7 @@
 //! them is consumed once (KIP-98, consume-transform-produce). A transaction consumed what its
 //! polls returned below the offset that it sent; it committed if it ended ok, or if one of its own
 //! messages was read.
+//! was read.
 
 use rustc_hash::FxHashMap;
 

@@ -3,6 +3,7 @@
 //! An assignment gives each partition to one member (KIP-62, KIP-848). Who was given records of a
 //! key, or had offsets of it committed, as a member in a generation, owned it then; so does who
 //! says so in an `assign` that carries group, member and generation.
+//! so in an `assign` that carries group, member and generation.
 
 use rustc_hash::FxHashMap;
 

@@ -3,6 +3,7 @@
 //! Shared by `committed-offset-regression` and `committed-offset-overrun`. A commit that ended ok,
 //! a transaction that ended ok and had sent offsets, and an answer to `fetch-offsets` each prove
 //! an offset; a commit that did not end ok may take effect at any later time, or never.
+//! offset; a commit that did not end ok may take effect at any later time, or never.
 
 use std::collections::BTreeMap;
 

@@ -107,6 +107,7 @@ fn reader_at(facts: &Facts, key: &KeyFacts, index: u32) -> Option<OpId> {
 /// from messages to their last indices: a hash set, but a list (the last one first) where the walk
 /// met a higher index before. Maps of up to eight entries are walked in the order of the log,
 /// larger ones by hash.
+/// ones by hash.
 fn pick_as_clojure<'k>(
     facts: &Facts,
     key: &'k KeyFacts,

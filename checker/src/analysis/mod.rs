@@ -93,9 +93,8 @@ pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findi
         let order = scope.spawn(|| {
             let mut findings = none();
             order(facts, &mut findings);
-            findings
+            (findings, realtime_lag::worst(facts))
         });
-        let worst_lag = scope.spawn(|| realtime_lag::worst(facts));
         let cycles = scope.spawn(|| {
             let mut findings = none();
             cycles::find(facts, options.ww_deps, &mut findings);
@@ -111,8 +110,7 @@ pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findi
         });
         let mut findings = none();
         let (passes, claims) = messages(facts, &watermarks, options, &mut findings);
-        let order = order.join().expect("an analysis does not panic");
-        let worst_lag = worst_lag.join().expect("an analysis does not panic");
+        let (order, worst_lag) = order.join().expect("an analysis does not panic");
         let cycles = cycles.join().expect("an analysis does not panic");
         let evidence = Evidence {
             watermarks: Watermarks::default(),
@@ -124,10 +122,7 @@ pub fn run<'j>(facts: &Facts, judge: &'j dyn Judge, options: &Options) -> (Findi
     });
     others.into_iter().for_each(|other| findings.absorb(other));
     evidence.watermarks = watermarks;
-    let Evidence {
-        claims, watermarks, ..
-    } = &evidence;
-    unseen::find(facts, claims, watermarks, options.limit, &mut findings);
+    unseen::find(facts, &evidence.claims, options.limit, &mut findings);
     (findings, evidence)
 }
 

@@ -6,6 +6,7 @@
 //! with several, never two in a row, `G-nonadjacent-item`, with several `G2-item`; the other edges
 //! are wr. Kafka's polls are no snapshots, so every profile allows it; `--strict-reads` forbids
 //! it. Write dependencies take no part: writes are not isolated either.
+//! dependencies take no part: writes are not isolated either.
 
 use super::cycles::class::{Class, Turns};
 use super::cycles::graph::{Graph, GraphBuilder, Rels};

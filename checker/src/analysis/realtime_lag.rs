@@ -9,7 +9,7 @@
 use rustc_hash::FxHashMap;
 
 use super::facts::{Dialect, Facts};
-use crate::history::{Function, KeyId, Op, Outcome, ProcessId, Record, RunKind};
+use crate::history::{Function, KeyId, Op, Outcome, ProcessId, RunKind};
 
 /// The worst staleness of any poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +127,12 @@ fn raise(positions: &mut Vec<(KeyId, i64)>, key: KeyId, offset: i64) {
 fn highest_offsets(facts: &Facts, op: &Op, offsets: &mut Vec<(KeyId, i64)>) {
     offsets.clear();
     for run in facts.history.runs(op) {
-        // The offset that stands for "not known" is the lowest of all.
-        let records = facts.history.records(run).iter();
-        let highest = records.map(|record| record.offset).max();
-        let known = highest.filter(|&offset| offset != Record::NO_OFFSET);
+        let known = facts
+            .history
+            .records(run)
+            .iter()
+            .filter_map(|record| record.offset())
+            .max();
         let highest = match (run.kind, known) {
             (RunKind::Poll, known) => known.unwrap_or(-1).max(-1),
             (RunKind::Send, Some(offset)) if facts.dialect == Dialect::Own => offset.max(0),

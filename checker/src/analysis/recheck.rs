@@ -4,10 +4,9 @@
 //! printed, looks up the operations that it names, and reads off them what the detail claims. A
 //! witness that fails is a fault of the checker, and stops it: a wrong finding must be loud, and
 //! one that is quietly dropped might have been right.
+//! that is quietly dropped might have been right.
 
-mod brokers;
 mod cycles;
-mod groups;
 mod kafka;
 mod lists;
 
@@ -17,7 +16,7 @@ use serde_json::Value as Json;
 use super::findings::{Finding, Findings};
 use super::kind::Kind;
 use crate::CheckError;
-use crate::history::{History, KeyId, Op, OpId, Outcome, RunKind, Value};
+use crate::history::{History, KeyId, Op, OpId, RunKind, Value};
 
 /// Whether a claim holds, and if not, which one.
 type Claim = Result<(), &'static str>;
@@ -62,29 +61,6 @@ struct Seen {
     polls: Vec<(OpId, Option<i64>)>,
 }
 
-/// Turns away nearly everything that is not looked for, before it is looked up.
-struct Sieve(Vec<u64>);
-
-impl Sieve {
-    /// Bits.
-    const BITS: u64 = 1 << 16;
-
-    fn of(wanted: impl Iterator<Item = u64>) -> Sieve {
-        let mut words = vec![0; (Sieve::BITS / 64) as usize];
-        for number in wanted {
-            let bit = number % Sieve::BITS;
-            words[(bit / 64) as usize] |= 1 << (bit % 64);
-        }
-        Sieve(words)
-    }
-
-    #[inline]
-    fn passes(&self, number: u64) -> bool {
-        let bit = number % Sieve::BITS;
-        self.0[(bit / 64) as usize] & 1 << (bit % 64) != 0
-    }
-}
-
 /// The operations and messages that findings name.
 struct Raw<'h> {
     history: &'h History,
@@ -113,23 +89,18 @@ impl<'h> Raw<'h> {
         if wanted.is_empty() && raw.seen.is_empty() {
             return raw;
         }
-        let operations = Sieve::of(wanted.keys().map(|&index| index as u64));
-        let messages = Sieve::of(raw.seen.keys().map(|(_, value)| value.code()));
         for (id, op) in history.iter() {
-            if operations.passes(op.index as u64) && wanted.contains_key(&op.index) {
+            if wanted.contains_key(&op.index) {
                 raw.by_index.insert(op.index, id);
             }
             if op.function.is_data() && !raw.seen.is_empty() {
-                raw.see(id, op, &messages);
+                raw.see(id, op);
             }
         }
         raw
     }
 
     fn want(&mut self, finding: &Finding) {
-        let unseen = unseen_messages(self.history, finding);
-        self.seen
-            .extend(unseen.map(|message| (message, Seen::default())));
         let Some(key) = finding.key else { return };
         self.seen
             .extend(finding.value.map(|value| ((key, value), Seen::default())));
@@ -140,12 +111,9 @@ impl<'h> Raw<'h> {
             .extend(values.map(|value| ((key, value), Seen::default())));
     }
 
-    fn see(&mut self, id: OpId, op: &Op, messages: &Sieve) {
+    fn see(&mut self, id: OpId, op: &Op) {
         for run in self.history.runs(op) {
             for record in self.history.records(run) {
-                if !messages.passes(record.value.code()) {
-                    continue;
-                }
                 let Some(seen) = self.seen.get_mut(&(run.key, record.value)) else {
                     continue;
                 };
@@ -203,46 +171,6 @@ impl<'h> Raw<'h> {
 const OPERATIONS: [&str; 8] = [
     "op", "ops", "writer", "reader", "max-read", "cycle", "txns", "readers",
 ];
-
-/// Some of the messages that `unseen` lists, two of each key.
-fn unseen_messages(history: &History, finding: &Finding) -> impl Iterator<Item = (KeyId, Value)> {
-    let by_key = finding.details.get("messages").and_then(Json::as_object);
-    let by_key = by_key.into_iter().flatten();
-    by_key.flat_map(move |(name, values)| {
-        let key = history.keys().find(name);
-        let values = values.as_array().into_iter().flatten().take(2);
-        let values = values.filter_map(|value| history.values().find(value));
-        values.filter_map(move |value| key.map(|key| (key, value)))
-    })
-}
-
-/// No ok operation was given what another ok operation wrote, as far as one alone wrote it.
-fn no_flow(raw: &Raw, write: RunKind, read: RunKind) -> Claim {
-    let history = raw.history;
-    let ok = || history.iter().filter(|(_, op)| op.outcome == Outcome::Ok);
-    let mut writers: FxHashMap<(KeyId, Value), Option<OpId>> = FxHashMap::default();
-    for (id, op) in ok() {
-        for run in history.runs(op).iter().filter(|run| run.kind == write) {
-            for record in history
-                .records(run)
-                .iter()
-                .filter(|one| !one.value.is_null())
-            {
-                let known = writers.entry((run.key, record.value)).or_insert(Some(id));
-                *known = known.filter(|&known| known == id);
-            }
-        }
-    }
-    let flows = ok().any(|(id, op)| {
-        let mut runs = history.runs(op).iter().filter(|run| run.kind == read);
-        runs.any(|run| {
-            let last = history.records(run).last();
-            let writer = last.and_then(|record| writers.get(&(run.key, record.value)));
-            writer.is_some_and(|writer| writer.is_some_and(|writer| writer != id))
-        })
-    });
-    claim(!flows, "nobody was given what another one wrote")
-}
 
 fn integers(field: &Json) -> impl Iterator<Item = i64> {
     let one = field.as_i64();

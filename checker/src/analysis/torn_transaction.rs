@@ -6,6 +6,7 @@
 //! committed, went over its place: its offset, or where that is not known the whole log, up to
 //! every watermark that was ever answered (a marker that is not yet written holds the pass back
 //! below them). Messages that were read before and are missing now are `vanished`.
+//! them). Messages that were read before and are missing now are `vanished`.
 
 use super::facts::{Facts, NONE};
 use super::findings::{About, Details, Findings};

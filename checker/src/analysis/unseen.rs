@@ -1,8 +1,7 @@
 //! `unseen`: acknowledged, and never read.
 //!
 //! In our own dialect what is left when nothing else can be proven: the message was acknowledged,
-//! no poll of any outcome returned it, it is neither lost-write nor lost-tail nor vanished, and it
-//! does not lie below the log's start, where retention took it away.
+//! no poll of any outcome returned it, and it is neither lost-write nor lost-tail nor vanished.
 //! Slow, not lost: alone it makes a run `stalled`. jepsen.tests.kafka counts, at the last ok
 //! operation, what ok operations sent and no ok operation polled.
 //!
@@ -14,31 +13,19 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::claims::Claims;
-use super::facts::{Dialect, Facts, Message, NONE};
+use super::facts::{Dialect, Facts, NONE};
 use super::findings::{Details, Findings};
 use super::kind::Kind;
-use super::watermarks::Watermarks;
 use crate::history::{KeyId, OpId, Outcome, RunKind, Value};
 
 /// Finds unseen messages; one finding for all of them.
-pub(super) fn find(
-    facts: &Facts,
-    claims: &Claims,
-    watermarks: &Watermarks,
-    limit: usize,
-    findings: &mut Findings,
-) {
+pub(super) fn find(facts: &Facts, claims: &Claims, limit: usize, findings: &mut Findings) {
     let last = facts
         .data_ops()
         .filter(|(_, op)| op.outcome == Outcome::Ok)
         .last();
     let mut unseen: BTreeMap<KeyId, Vec<Value>> = BTreeMap::new();
     for key in &facts.keys {
-        let log_start = watermarks.of(key.key).log_start;
-        let deleted = |message: &Message| {
-            let last = key.last(message);
-            last != NONE && log_start.is_some_and(|start| key.log.offsets[last as usize] < start)
-        };
         let start = key
             .messages
             .iter()
@@ -48,7 +35,6 @@ pub(super) fn find(
                 Dialect::Own => {
                     message.acknowledged()
                         && !message.read()
-                        && !deleted(message)
                         && !claims.holds(key.key, number as u32)
                 }
             });
@@ -136,16 +122,6 @@ mod tests {
         assert_eq!(found["unseen"], json!({"x": 1, "y": 1}));
         assert_eq!(found["messages"], json!({"x": [2], "y": [5]}));
         assert_eq!(findings.total(Kind::Unseen), 2);
-    }
-
-    #[test]
-    fn what_retention_took_away_is_not_waited_for() {
-        let findings = own("
-            0 ok send x=1@0 x=2@1
-            1 ok poll x:2@1
-            sample x start=1 hw=2 epoch=0 asked=1
-        ");
-        assert!(names(&findings).is_empty(), "{:?}", names(&findings));
     }
 
     #[test]

@@ -23,9 +23,7 @@ pub fn picture(kind: Kind, operations: &Operations, detail: &Json, steps: &[Step
     let cycle = numbers(detail.get("cycle"));
     let nodes: Vec<i64> = cycle.iter().take(steps.len().min(DRAWN)).copied().collect();
     let radius = (nodes.len() as f64 * 46.0).clamp(105.0, 300.0);
-    // Three stand closest to each other beside each other: their words need room between them.
-    let stretch = if nodes.len() == 3 { 2.6 } else { 1.5 };
-    let wide = (radius * stretch).min(WIDTH / 2.0 - BOX.0 / 2.0 - MARGIN - 50.0);
+    let wide = (radius * 1.5).min(WIDTH / 2.0 - BOX.0 / 2.0 - MARGIN - 50.0);
     let centre = (WIDTH / 2.0, 64.0 + BOX.1 + radius);
     let place = |at: usize| -> Point {
         // The first stands on top.

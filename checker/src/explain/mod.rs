@@ -4,23 +4,17 @@
 //! `checker explain DIR lost-write/3` and `checker trace DIR --key K --value V` print what is put
 //! together here. Nothing is judged anew: a finding is explained out of the same history, by the
 //! same options, that found it.
+//! options, that found it.
 
-mod answers;
-mod cells;
 mod cycle;
-mod lists;
 mod operations;
 mod order;
-mod recovery;
-mod smallest;
 mod steps;
-mod table;
 mod trace;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
-pub use smallest::Witness;
 pub use trace::{Trace, trace};
 
 use crate::analysis::facts::{Dialect, Facts};
@@ -30,7 +24,7 @@ use crate::history::History;
 use crate::report::scene::Scene;
 use crate::report::witness;
 use crate::verdict::profile::Bench;
-use crate::verdict::{self, Evidence, Story};
+use crate::verdict::{Evidence, Story, lists};
 use crate::{CheckError, Model, Options, suggest};
 use operations::Operations;
 
@@ -91,12 +85,8 @@ pub struct Explanation {
     pub sentence: String,
     /// Step by step.
     pub steps: Vec<Step>,
-    /// The operations named, in order, and those of the witness.
+    /// The operations named, in order.
     pub operations: Vec<Operation>,
-    /// The fewest operations that show it by themselves, by index.
-    pub witness: Vec<i64>,
-    /// No fewer do; not so only where the search for them was given up.
-    pub witness_is_minimal: bool,
     /// What is known of the message over time, where it is about one that is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
@@ -105,14 +95,10 @@ pub struct Explanation {
     /// The cycle, or offsets by operation.
     #[serde(skip)]
     pub picture: Scene,
-    /// The history of the witness alone: a check of it has the same finding.
-    #[serde(skip)]
-    pub part: History,
 }
 
 /// Explains one finding of a check with these options.
 ///
-/// # Errors
 /// [`CheckError::Usage`] where there is no such finding, or an option names what does not exist.
 pub fn explain(
     history: &History,
@@ -132,26 +118,22 @@ pub fn explain(
         let findings = analysis::list_append::run(history, &demand, &options);
         let models = demand.models.join(", ");
         let found = pick(&findings, name)?;
-        let clause = verdict::lists::clause(name.kind, &models);
-        let about = (name.kind, found.finding);
-        let told = Told {
+        let clause = lists::clause(name.kind, &models);
+        let scene = Told {
             history,
             facts: None,
             story: None,
-            witness: smallest::find(history, &options, Dialect::Own, about)?,
         };
-        return Ok(told.explanation(name, &found, models, clause));
+        return Ok(scene.explanation(name, &found, models, clause));
     }
     let bench = Bench::new(history, &options)?;
     let facts = Facts::derive(history, Dialect::of(&bench));
     let (findings, evidence) = analysis::run(&facts, &bench, &options);
     let found = pick(&findings, name)?;
     let clause = bench.profile.clause(name.kind);
-    let about = (name.kind, found.finding);
     let told = Told {
         history,
         facts: Some(&facts),
-        witness: smallest::find(history, &options, facts.dialect, about)?,
         story: trace::of_finding(&facts, &findings, &evidence, name.kind, found.finding),
     };
     let clause = format!("{} ({})", clause.why, clause.source);
@@ -209,7 +191,6 @@ struct Told<'a, 'h> {
     history: &'h History,
     facts: Option<&'a Facts<'h>>,
     story: Option<Story>,
-    witness: Witness,
 }
 
 impl Told<'_, '_> {
@@ -221,16 +202,17 @@ impl Told<'_, '_> {
         clause: String,
     ) -> Explanation {
         let detail = Json::Object(picked.finding.details.clone());
-        let named = smallest::named(self.history, &detail, &self.witness);
+        let named = witness::points_at(&detail);
         let operations = Operations::new(self.history, &named);
         let is_cycle = detail.get("cycle").is_some();
-        let steps = match is_cycle {
-            true => steps::of_cycle(&operations, &detail),
-            false => steps::of_operations(&operations, &detail),
-        };
-        let picture = match is_cycle {
-            true => cycle::picture(name.kind, &operations, &detail, &steps),
-            false => self.picture(name.kind, &detail, &named),
+        let (steps, picture) = if is_cycle {
+            let steps = steps::of_cycle(&operations, &detail);
+            let picture = cycle::picture(name.kind, &operations, &detail, &steps);
+            (steps, picture)
+        } else {
+            let steps = steps::of_operations(&operations, &detail);
+            let picture = order::picture(self.history, self.facts, name.kind, &detail, &named);
+            (steps, picture)
         };
         let sentence = match &self.story {
             Some(story) => story.sentence.clone(),
@@ -247,25 +229,10 @@ impl Told<'_, '_> {
             sentence,
             steps,
             operations: operations.all(&named),
-            witness: self.witness.indices(self.history),
-            witness_is_minimal: self.witness.minimal,
-            part: self.history.subset(&self.witness.operations),
             evidence: self.story.map_or_else(Vec::new, |story| story.evidence),
             detail,
             picture,
         }
-    }
-
-    /// The picture that shows a finding of that type best.
-    fn picture(&self, kind: Kind, detail: &Json, named: &[i64]) -> Scene {
-        let history = self.history;
-        let drawn = match kind {
-            Kind::DualLeader | Kind::EpochRegression => answers::picture(history, kind, detail),
-            Kind::NotRecovered => recovery::picture(history, detail),
-            _ if self.facts.is_none() => lists::picture(history, kind, detail, named),
-            _ => None,
-        };
-        drawn.unwrap_or_else(|| order::picture(history, self.facts, kind, detail, named))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use crate::history::{History, Op, OpId, Outcome, Process};
+use crate::history::{History, Op, OpId, Outcome, Process, Record, RunKind};
 use crate::report::text::moment;
 
 /// An operation, as it was recorded.
@@ -52,11 +52,11 @@ impl<'h> Operations<'h> {
 
     /// Those named, each once, in order.
     pub fn all(&self, named: &[i64]) -> Vec<Operation> {
-        let ids = self
-            .by_index
-            .iter()
-            .filter(|(index, _)| named.contains(index));
-        recorded(self.history, ids.map(|(_, &id)| id).collect())
+        let mut named = named.to_vec();
+        named.sort_unstable();
+        named.dedup();
+        let ops = named.iter().filter_map(|&index| self.op(index));
+        ops.map(|op| shown(self.history, op)).collect()
     }
 
     /// `operation 7 (process 3, send, ok at 1.20 s)`.
@@ -78,23 +78,16 @@ impl<'h> Operations<'h> {
     }
 }
 
-/// Operations as they were recorded, by index.
-pub fn recorded(history: &History, mut ids: Vec<OpId>) -> Vec<Operation> {
-    ids.sort_unstable();
-    let part = history.subset(&ids);
-    let values = part.values_written();
-    let shown = part.ops().iter().zip(values).map(|(op, value)| Operation {
+pub fn shown(history: &History, op: &Op) -> Operation {
+    Operation {
         index: op.index,
-        process: process(part.process(op.process)),
+        process: process(history.process(op.process)),
         outcome: outcome(op),
         f: function(op),
         invoked: op.invoked.time,
         completed: op.completed.time,
-        value,
-    });
-    let mut shown: Vec<Operation> = shown.collect();
-    shown.sort_by_key(|operation| operation.index);
-    shown
+        value: value(history, op),
+    }
 }
 
 pub fn process(process: Process) -> String {
@@ -116,5 +109,44 @@ pub fn outcome(op: &Op) -> &'static str {
 }
 
 pub fn function(op: &Op) -> &'static str {
-    op.function.name()
+    crate::report::data::errors::name(op.function)
+}
+
+/// The micro-ops again, as history.md writes them.
+fn value(history: &History, op: &Op) -> Json {
+    let mut ops: Vec<Json> = Vec::new();
+    let mut poll = None;
+    for run in history.runs(op) {
+        let key = history.keys().name(run.key);
+        let pair = |record: &Record| json!([record.offset(), history.values().json(record.value)]);
+        let records = history.records(run);
+        let values = || -> Json {
+            let values = records
+                .iter()
+                .map(|record| history.values().json(record.value));
+            values.collect()
+        };
+        match run.kind {
+            RunKind::Send => {
+                ops.extend(
+                    records
+                        .iter()
+                        .map(|record| json!(["send", key, pair(record)])),
+                );
+            }
+            RunKind::Poll => {
+                if poll != Some(run.micro_op()) {
+                    ops.push(json!(["poll", {}]));
+                    poll = Some(run.micro_op());
+                }
+                let last = ops.last_mut().expect("a poll was just pushed");
+                last[1][key] = records.iter().map(pair).collect();
+            }
+            RunKind::Assign => ops.push(Json::from(key)),
+            RunKind::Append => ops.push(json!(["append", key, values()[0]])),
+            RunKind::Read => ops.push(json!(["r", key, values()])),
+            RunKind::ReadUnknown => ops.push(json!(["r", key, null])),
+        }
+    }
+    Json::Array(ops)
 }

@@ -1,36 +1,52 @@
 //! Offsets by operation: offsets go across, operations down in the order in which they completed;
-//! what each of them sent, was given or said stands in the cells. The order that a log has for
-//! everybody is the same in each column, and what breaks it stands out. A finding about several
-//! keys has a table for each.
+//! what each of them sent or was given stands in the cells. The order that a log has for everybody
+//! is the same in each column, and what breaks it stands out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::cells::{Mark, Place, head, marks, outcome_ink, span};
-use super::cycle::ground;
-use super::table::{Cell, Column, Row, Table};
+use super::cycle::{ground, outline};
+use super::operations::{function, outcome, process};
 use crate::analysis::Kind;
 use crate::analysis::facts::{Facts, NONE};
-use crate::history::{Function, History, KeyId, OpId, Value};
+use crate::history::{Function, History, KeyId, Op, OpId, Outcome, RunKind, Value};
 use crate::report::data::faults::people;
-use crate::report::scene::{Ink, Scene, Words};
+use crate::report::scene::{Anchor, Fill, Frame, Ink, Scene, Shape, Words, font};
 use crate::report::text::clip;
 
 /// Offsets on each side of the first one in question.
 const AROUND: i64 = 6;
 const COLUMNS: usize = 16;
 const ROWS: usize = 24;
-/// Keys that have a table.
-const KEYS: usize = 4;
+const CELL: (f64, f64) = (58.0, 24.0);
+const LEFT: f64 = 250.0;
+const TOP: f64 = 96.0;
+const MARGIN: f64 = 24.0;
 
-/// A row: an operation and what it did at the places shown.
-type Marked = (OpId, BTreeMap<Place, Vec<Mark>>);
+/// What one operation did at the offsets shown, by offset.
+type Cells = BTreeMap<i64, Vec<Cell>>;
 
-/// What a picture is about: a key, and offsets of it.
-type Focus = (KeyId, BTreeSet<i64>);
+#[derive(Clone, Copy)]
+enum Cell {
+    /// It sent this.
+    Sent(Value),
+    /// It was given this; as its n-th message, where it was not given them in order.
+    Read(Value, Option<usize>),
+    /// It was told that the log is readable up to here.
+    Watermark,
+}
 
-/// Draws the neighbourhood of a finding; its name alone where it names no offset.
+impl Cell {
+    fn value(self) -> Option<Value> {
+        match self {
+            Cell::Sent(value) | Cell::Read(value, _) => Some(value),
+            Cell::Watermark => None,
+        }
+    }
+}
+
+/// Draws the neighbourhood of a finding; an empty picture where it names no offset.
 pub fn picture(
     history: &History,
     facts: Option<&Facts>,
@@ -38,249 +54,116 @@ pub fn picture(
     detail: &Json,
     named: &[i64],
 ) -> Scene {
-    let focus = facts.map_or_else(Vec::new, |facts| focus(history, facts, detail));
-    let tables = focus.into_iter().take(KEYS);
-    let scenes = tables.map(|focus| table(history, kind, detail, &focus, named).draw());
-    let stacked = scenes.reduce(|mut above, below| {
-        above.stack(&below);
-        above.size.0 = above.size.0.max(below.size.0);
-        above
-    });
-    stacked.unwrap_or_else(|| words_only(kind))
-}
-
-fn table(
-    history: &History,
-    kind: Kind,
-    detail: &Json,
-    (key, focus): &Focus,
-    named: &[i64],
-) -> Table {
-    let key = *key;
+    let Some((key, focus)) = facts.and_then(|facts| focus(history, facts, detail)) else {
+        return words_only(kind);
+    };
     let first = focus.first().copied().unwrap_or(0);
     let shown = first.saturating_sub(AROUND)..=first.saturating_add(AROUND);
-    let rows = rows(history, key, named, |place| match place {
-        Place::Offset(offset) => shown.contains(&offset) || focus.contains(&offset),
-        Place::Unknown => true,
+    let rows = rows(history, key, named, |offset| {
+        shown.contains(&offset) || focus.contains(&offset)
     });
-    let mut places: BTreeSet<Place> = rows
+    let mut offsets: BTreeSet<i64> = rows
         .iter()
         .flat_map(|(_, cells)| cells.keys().copied())
         .collect();
-    places.extend(focus.iter().map(|&offset| Place::Offset(offset)));
-    let places = window(&places, Place::Offset(first));
-    let expected = expected(&rows);
-    let wrong = wrong_message(history, kind, detail);
-    let name = clip(history.keys().name(key), 60);
-    let columns = places.iter().map(|place| Column {
-        label: place.label(),
-        asked: matches!(place, Place::Offset(offset) if focus.contains(offset)),
-    });
-    let drawn = rows.iter().map(|(id, marked)| {
-        let op = history.op(*id);
-        let cells = places.iter().enumerate().filter_map(|(at, place)| {
-            let marks = marked.get(place)?;
-            let mut cell = cell(history, marks, expected.get(place));
-            if marks
-                .iter()
-                .any(|mark| wrong.is_some() && mark.value() == wrong)
-            {
-                cell.ink = Ink::Alarm;
-            }
-            Some((at, cell))
-        });
-        Row {
-            head: head(history, *id, key),
-            named: named.contains(&op.index),
-            outcome: Some(outcome_ink(op.outcome)),
-            span: span(history, *id, key).map(|(from, to)| columns_of(&places, from, to)),
-            cells: cells.collect(),
-        }
-    });
-    let drawn: Vec<Row> = drawn.collect();
-    Table {
-        title: format!("{}: who sent and read what of {name}", kind.name()),
-        hint: hint(&rows),
+    offsets.extend(focus.iter().copied());
+    let offsets: Vec<i64> = window(&offsets, first);
+    let height = TOP + rows.len().max(1) as f64 * CELL.1 + 64.0;
+    let width = LEFT + offsets.len() as f64 * CELL.0 + MARGIN;
+    let name = history.keys().name(key);
+    let mut scene = Scene {
+        size: (width.max(640.0), height),
         summary: format!("{}: offsets of {name} by operation", kind.name()),
-        columns: columns.collect(),
-        rows: drawn,
-        legend: vec![
-            (Ink::Series(0), "sent"),
-            (Ink::Read, "read"),
-            (Ink::Alarm, "what is wrong"),
-            (Ink::Ok, "ok"),
-            (Ink::Info, "nobody knows"),
-            (Ink::Fail, "failed"),
-        ],
-    }
-}
-
-/// The message that should not have been there, where a finding is about one.
-fn wrong_message(history: &History, kind: Kind, detail: &Json) -> Option<Value> {
-    let wrong = matches!(
-        kind,
-        Kind::G1a
-            | Kind::Duplicate
-            | Kind::UnwrittenRead
-            | Kind::InvalidOffset
-            | Kind::ZombieWrite
-            | Kind::PrecommittedRead
-            | Kind::DoubleConsume
-            | Kind::NonUniqueWrite
+        ..Scene::default()
+    };
+    ground(&mut scene);
+    let title = format!(
+        "{}: who sent and read what of {}",
+        kind.name(),
+        clip(name, 60)
     );
-    let value = detail
-        .get("value")
-        .filter(|value| wrong && !value.is_null())?;
-    history.values().find(value)
-}
-
-/// What the words in the cells mean, of those that occur.
-fn hint(rows: &[Marked]) -> String {
-    let all = || rows.iter().flat_map(|(_, cells)| cells.values()).flatten();
-    let any = |is: fn(&Mark) -> bool| all().any(is);
-    let mut parts = vec!["w sent, r read"];
-    if any(|mark| matches!(mark, Mark::Read(_, Some(_)))) {
-        parts.push("r.. #2: as its second");
-    }
-    if any(|mark| matches!(mark, Mark::Held(..))) {
-        parts.push("held: what a replica holds, and of which epoch");
-    }
-    if any(|mark| matches!(mark, Mark::Watermark)) {
-        parts.push("hw watermark: what lies before it is readable");
-    }
-    if any(|mark| matches!(mark, Mark::Committed | Mark::Fetched)) {
-        parts.push("committed: where the group reads on");
-    }
-    format!("{}; time goes down, offsets go across", parts.join(", "))
-}
-
-/// The columns that a range of offsets covers.
-fn columns_of(places: &[Place], from: i64, to: i64) -> (usize, usize) {
-    let at = |offset: i64| places.partition_point(|&place| place < Place::Offset(offset));
-    (at(from), at(to))
-}
-
-/// The keys that a finding is about, and the offsets of the messages that it names.
-fn focus(history: &History, facts: &Facts, detail: &Json) -> Vec<Focus> {
-    let mut by_key: BTreeMap<KeyId, BTreeSet<i64>> = BTreeMap::new();
-    let mut order: Vec<KeyId> = Vec::new();
-    let mut about = |key: KeyId| {
-        if !order.contains(&key) {
-            order.push(key);
-        }
-    };
-    let one = detail
-        .get("key")
-        .or_else(|| detail.get("steps")?.get(0)?.get("key"));
-    if let Some(key) = one.and_then(|key| history.keys().find(&people(key))) {
-        about(key);
-        let named = offsets_named(detail);
-        let values = ["value", "values", "skipped"];
-        let values = values.iter().filter_map(|field| detail.get(*field));
-        let values: Vec<&Json> = values.flat_map(each).collect();
-        let of_key = by_key.entry(key).or_default();
-        of_key.extend(named);
-        of_key.extend(places_of(facts, key, &values));
-        if of_key.is_empty() {
-            of_key.extend(places_in(history, key, detail));
+    scene.words((MARGIN, 34.0), title, Words::TITLE.sized(16.0));
+    let hint =
+        "w sent, r read (#2: as its second), hw watermark; time goes down, offsets go across";
+    scene.words((MARGIN, 54.0), hint, Words::SMALL.sized(11.5));
+    columns(&mut scene, &offsets, &focus, rows.len());
+    let expected = expected(&rows);
+    for (at, (id, cells)) in rows.iter().enumerate() {
+        let op = history.op(*id);
+        let y = TOP + at as f64 * CELL.1;
+        head(&mut scene, history, op, named.contains(&op.index), y);
+        for (column, offset) in offsets.iter().enumerate() {
+            if let Some(values) = cells.get(offset) {
+                let x = LEFT + column as f64 * CELL.0;
+                cell(&mut scene, history, (x, y), values, expected.get(offset));
+            }
         }
     }
+    legend(&mut scene, height - 26.0);
+    scene
+}
+
+/// The key that a finding is about, and the offsets of the messages that it names.
+fn focus(history: &History, facts: &Facts, detail: &Json) -> Option<(KeyId, BTreeSet<i64>)> {
     let unseen = detail.get("messages").and_then(Json::as_object);
-    for (name, values) in unseen.into_iter().flatten() {
-        let Some(key) = history.keys().find(name) else {
-            continue;
-        };
-        about(key);
-        let values: Vec<&Json> = each(values).collect();
-        let places = places_of(facts, key, &values);
-        by_key.entry(key).or_default().extend(places);
-    }
-    for field in ["visible", "missing"] {
-        for pair in detail.get(field).into_iter().flat_map(each) {
-            let (Some(name), Some(value)) = (pair.get(0), pair.get(1)) else {
-                continue;
-            };
-            let Some(key) = history.keys().find(&people(name)) else {
-                continue;
-            };
-            about(key);
-            let places = places_of(facts, key, &[value]);
-            by_key.entry(key).or_default().extend(places);
-        }
-    }
-    let several = order.len() > 1;
-    let with = order.into_iter().map(|key| {
-        let offsets = by_key.remove(&key).unwrap_or_default();
-        (key, offsets)
-    });
-    // One key of several may have no place at all: that is what there is to see.
-    with.filter(|(_, offsets)| several || !offsets.is_empty())
-        .collect()
-}
-
-fn each(field: &Json) -> impl Iterator<Item = &Json> {
-    let (list, one) = match field {
-        Json::Array(all) => (&all[..], None),
-        one => (&[][..], Some(one)),
-    };
-    list.iter().take(8).chain(one)
-}
-
-fn offsets_named(detail: &Json) -> Vec<i64> {
-    let mut fields = vec!["offset", "offsets", "passed-by", "high-watermark", "end"];
-    if detail.get("field").is_some() || detail.get("group").is_some() {
+    let unseen = unseen.and_then(|messages| messages.iter().next());
+    let key = detail
+        .get("key")
+        .or_else(|| detail.get("steps")?.get(0)?.get("key"))
+        .map(people)
+        .or_else(|| unseen.map(|(key, _)| key.clone()))?;
+    let key = history.keys().find(&key)?;
+    let of_key = facts.key(key);
+    let mut offsets = BTreeSet::new();
+    let mut fields = vec!["offset", "offsets", "passed-by", "high-watermark"];
+    if detail.get("field").is_some() {
         fields.extend(["from", "to"]);
     }
-    let named = fields.into_iter();
-    named
-        .flat_map(|field| super::steps::numbers(detail.get(field)))
-        .collect()
+    for field in fields {
+        offsets.extend(super::steps::numbers(detail.get(field)));
+    }
+    let values = ["value", "values", "skipped"]
+        .iter()
+        .filter_map(|field| detail.get(*field));
+    let values = values.chain(unseen.map(|(_, values)| values));
+    let values: Vec<&Json> = values
+        .flat_map(|values| match values {
+            Json::Array(all) => all.iter().take(8).collect(),
+            one => vec![one],
+        })
+        .collect();
+    for message in &of_key.messages {
+        let (first, last) = (of_key.first(message), of_key.last(message));
+        if first != NONE
+            && values
+                .iter()
+                .any(|&v| *v == history.values().json(message.value))
+        {
+            offsets.insert(of_key.log.offsets[first as usize]);
+            offsets.insert(of_key.log.offsets[last as usize]);
+        }
+    }
+    offsets.retain(|&offset| offset >= 0);
+    (!offsets.is_empty()).then_some((key, offsets))
 }
 
-/// Where messages of a key stand.
-fn places_of(facts: &Facts, key: KeyId, values: &[&Json]) -> Vec<i64> {
-    let of_key = facts.key(key);
-    let table = facts.history.values();
-    let is_named = |value: Value| values.iter().any(|&v| *v == table.json(value));
-    let messages = of_key.messages.iter();
-    let placed = messages.filter(|message| of_key.first(message) != NONE);
-    placed
-        .filter(|message| is_named(message.value))
-        .flat_map(|message| [of_key.first(message), of_key.last(message)])
-        .map(|index| of_key.log.offsets[index as usize])
-        .collect()
-}
-
-/// What the operations that a finding names were given of a key, where it names nothing else.
-fn places_in(history: &History, key: KeyId, detail: &Json) -> Vec<i64> {
-    let named = super::steps::numbers(detail.get("ops"));
-    let ops = history.iter().filter(|(_, op)| named.contains(&op.index));
-    let places = ops.flat_map(|(id, _)| marks(history, key, id).into_keys());
-    let known = places.filter_map(|place| match place {
-        Place::Offset(offset) => Some(offset),
-        Place::Unknown => None,
-    });
-    known.take(COLUMNS / 2).collect()
-}
-
-/// Operations that sent, read or said anything shown; the named ones, and as many others as there
-/// is room for, those at the first offset before the rest.
+/// Operations that sent or read anything shown; the named ones, and as many others as there is room
+/// for, those at the first offset before the rest.
 fn rows(
     history: &History,
     key: KeyId,
     named: &[i64],
-    shown: impl Fn(Place) -> bool,
-) -> Vec<Marked> {
-    let mut kept: Vec<Marked> = Vec::new();
-    let mut others: Vec<Marked> = Vec::new();
+    shown: impl Fn(i64) -> bool,
+) -> Vec<(OpId, Cells)> {
+    let mut kept: Vec<(OpId, Cells)> = Vec::new();
+    let mut others: Vec<(OpId, Cells)> = Vec::new();
     for (id, op) in history.iter() {
-        let is_named = named.contains(&op.index);
-        if !is_named && !op.function.is_data() {
-            continue;
-        }
-        let mut cells = marks(history, key, id);
-        cells.retain(|&place, _| shown(place) || is_named && place != Place::Unknown);
-        if is_named && kept.len() < ROWS {
+        let cells = match op.function {
+            Function::ListOffsets if named.contains(&op.index) => answered(history, key, id),
+            function if function.is_data() => done(history, key, op, &shown),
+            _ => continue,
+        };
+        if named.contains(&op.index) && kept.len() < ROWS {
             kept.push((id, cells));
         } else if !cells.is_empty() && others.len() < ROWS {
             others.push((id, cells));
@@ -288,58 +171,175 @@ fn rows(
     }
     let room = ROWS - kept.len();
     kept.extend(others.into_iter().take(room));
-    kept.retain(|(id, cells)| !cells.is_empty() || concerns(history, *id, key));
     kept.sort_by_key(|&(id, _)| history.op(id).completed.seq);
     kept
 }
 
-/// Whether an operation has to do with a key, even if it says nothing about an offset of it.
-fn concerns(history: &History, id: OpId, key: KeyId) -> bool {
-    let op = history.op(id);
-    let nothing_told = matches!(
-        op.function,
-        Function::CommitOffsets | Function::FetchOffsets
-    );
-    let mut runs = history.runs(op).iter();
-    runs.any(|run| run.key == key) || span(history, id, key).is_some() || nothing_told
+/// What an operation that carries messages did to a key.
+fn done(history: &History, key: KeyId, op: &Op, shown: impl Fn(i64) -> bool) -> Cells {
+    let runs = history.runs(op).iter().filter(|run| run.key == key);
+    let read = runs.clone().filter(|run| run.kind == RunKind::Poll);
+    let read: Vec<i64> = read
+        .flat_map(|run| history.records(run).iter().map(|record| record.offset))
+        .collect();
+    let in_order = read.is_sorted();
+    let mut nth = 0;
+    let mut cells = Cells::new();
+    for run in runs {
+        for record in history.records(run) {
+            let cell = match run.kind {
+                RunKind::Send => Cell::Sent(record.value),
+                RunKind::Poll => {
+                    nth += 1;
+                    Cell::Read(record.value, Some(nth).filter(|_| !in_order))
+                }
+                _ => continue,
+            };
+            if record.offset().is_some_and(&shown) {
+                cells.entry(record.offset).or_default().push(cell);
+            }
+        }
+    }
+    cells
 }
 
-/// At most [`COLUMNS`] places, those near the first one in question.
-fn window(places: &BTreeSet<Place>, first: Place) -> Vec<Place> {
-    let all: Vec<Place> = places.iter().copied().collect();
-    let at = all.partition_point(|&place| place < first);
+/// What a broker answered about a key.
+fn answered(history: &History, key: KeyId, id: OpId) -> Cells {
+    let samples = history.samples.iter();
+    let of_key = samples.filter(|sample| sample.op == id && sample.key == key);
+    of_key
+        .filter_map(|sample| Some((sample.high_watermark?, vec![Cell::Watermark])))
+        .collect()
+}
+
+/// At most [`COLUMNS`] offsets, those near the first one in question.
+fn window(offsets: &BTreeSet<i64>, first: i64) -> Vec<i64> {
+    let all: Vec<i64> = offsets.iter().copied().collect();
+    let at = all.partition_point(|&offset| offset < first);
     let from = at
         .saturating_sub(COLUMNS / 2)
         .min(all.len().saturating_sub(COLUMNS));
     all.into_iter().skip(from).take(COLUMNS).collect()
 }
 
-/// The value that was seen first at each place.
-fn expected(rows: &[Marked]) -> BTreeMap<Place, Value> {
+/// The value that was seen first at each offset.
+fn expected(rows: &[(OpId, Cells)]) -> BTreeMap<i64, Value> {
     let mut expected = BTreeMap::new();
-    for (&place, marks) in rows.iter().flat_map(|(_, cells)| cells) {
-        if let (Place::Offset(_), Some(value)) = (place, marks.iter().find_map(Mark::value)) {
-            expected.entry(place).or_insert(value);
+    for (offset, values) in rows.iter().flat_map(|(_, cells)| cells) {
+        if let Some(value) = values.iter().find_map(|cell| cell.value()) {
+            expected.entry(*offset).or_insert(value);
         }
     }
     expected
 }
 
-fn cell(history: &History, marks: &[Mark], expected: Option<&Value>) -> Cell {
-    let differs = |mark: &Mark| {
-        let value = mark.value();
-        value.is_some_and(|value| expected.is_some_and(|known| *known != value))
+fn columns(scene: &mut Scene, offsets: &[i64], focus: &BTreeSet<i64>, rows: usize) {
+    let height = rows as f64 * CELL.1;
+    for (at, offset) in offsets.iter().enumerate() {
+        let x = LEFT + at as f64 * CELL.0;
+        let asked = focus.contains(offset);
+        if asked {
+            let frame = Frame {
+                x,
+                y: TOP,
+                w: CELL.0,
+                h: height,
+            };
+            scene.fixed(Shape::Rect(frame, Fill::plain(Ink::Alarm, 0.08)));
+        }
+        let words = Words::SMALL.anchored(Anchor::Middle);
+        let words = if asked {
+            words.inked(Ink::Alarm).bold()
+        } else {
+            words
+        };
+        scene.words((x + CELL.0 / 2.0, TOP - 8.0), offset.to_string(), words);
+    }
+    scene.words((MARGIN, TOP - 8.0), "operation", Words::SMALL);
+}
+
+fn head(scene: &mut Scene, history: &History, op: &Op, named: bool, y: f64) {
+    let text = format!(
+        "{} {} {} ({})",
+        op.index,
+        process(history.process(op.process)),
+        function(op),
+        outcome(op)
+    );
+    let words = Words::SMALL.inked(Ink::Text).sized(11.5);
+    let words = if named { words.bold() } else { words };
+    let text = font::fit(&text, words.size, words.bold, LEFT - MARGIN - 10.0);
+    scene.words((MARGIN, y + 16.0), text, words);
+    let ink = match op.outcome {
+        Outcome::Ok => Ink::Ok,
+        Outcome::Fail => Ink::Fail,
+        Outcome::Info | Outcome::Open => Ink::Info,
     };
-    let ink = match marks[0] {
-        _ if marks.iter().any(differs) => Ink::Alarm,
-        Mark::Sent(_) => Ink::Series(0),
-        Mark::Read(..) | Mark::Held(..) => Ink::Read,
-        Mark::Watermark | Mark::Committed | Mark::Fetched => Ink::Info,
+    let bar = Frame {
+        x: LEFT - 8.0,
+        y: y + 3.0,
+        w: 4.0,
+        h: CELL.1 - 6.0,
     };
-    let shown = marks.iter().map(|mark| mark.words(history));
-    Cell {
-        text: shown.collect::<Vec<_>>().join(" "),
-        ink,
+    scene.fixed(Shape::Rect(bar, Fill::plain(ink, 1.0)));
+}
+
+fn cell(
+    scene: &mut Scene,
+    history: &History,
+    (x, y): (f64, f64),
+    values: &[Cell],
+    expected: Option<&Value>,
+) {
+    let differs = |cell: &Cell| cell.value().is_some_and(|value| Some(&value) != expected);
+    let frame = Frame {
+        x: x + 2.0,
+        y: y + 2.0,
+        w: CELL.0 - 4.0,
+        h: CELL.1 - 4.0,
+    };
+    let ink = match values[0] {
+        _ if values.iter().any(differs) => Ink::Alarm,
+        Cell::Sent(_) => Ink::Series(0),
+        Cell::Read(..) => Ink::Read,
+        Cell::Watermark => Ink::Info,
+    };
+    scene.fixed(Shape::Rect(frame, Fill::plain(ink, 0.16)));
+    scene.fixed(outline(&frame, ink));
+    let name = |value: Value| clip(&people(&history.values().json(value)), 8);
+    let shown = values.iter().map(|cell| match *cell {
+        Cell::Sent(value) => format!("w{}", name(value)),
+        Cell::Read(value, None) => format!("r{}", name(value)),
+        Cell::Read(value, Some(nth)) => format!("r{} #{nth}", name(value)),
+        Cell::Watermark => "hw".to_owned(),
+    });
+    let text = shown.collect::<Vec<_>>().join(" ");
+    let words = Words::SMALL.inked(Ink::Text).anchored(Anchor::Middle);
+    let text = font::fit(&text, words.size, false, CELL.0 - 6.0);
+    scene.words((x + CELL.0 / 2.0, y + 16.0), text, words);
+}
+
+fn legend(scene: &mut Scene, y: f64) {
+    let samples = [
+        (Ink::Series(0), "sent"),
+        (Ink::Read, "read"),
+        (Ink::Alarm, "another message at that offset"),
+        (Ink::Ok, "| ok"),
+        (Ink::Info, "| nobody knows"),
+        (Ink::Fail, "| failed"),
+    ];
+    let mut x = MARGIN;
+    for (ink, word) in samples {
+        let frame = Frame {
+            x,
+            y: y - 9.0,
+            w: 11.0,
+            h: 11.0,
+        };
+        scene.fixed(Shape::Rect(frame, Fill::plain(ink, 0.9)));
+        let word = word.trim_start_matches("| ");
+        scene.words((x + 16.0, y), word, Words::SMALL);
+        x += 34.0 + Words::SMALL.width(word);
     }
 }
 
@@ -351,8 +351,8 @@ fn words_only(kind: Kind) -> Scene {
         ..Scene::default()
     };
     ground(&mut scene);
-    scene.words((24.0, 38.0), kind.name(), Words::TITLE.sized(16.0));
+    scene.words((MARGIN, 38.0), kind.name(), Words::TITLE.sized(16.0));
     let why = "This finding is about no offset: there is nothing to draw.";
-    scene.words((24.0, 62.0), why, Words::SMALL.sized(12.0));
+    scene.words((MARGIN, 62.0), why, Words::SMALL.sized(12.0));
     scene
 }

@@ -4,11 +4,11 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::operations::recorded;
+use super::operations::shown;
 use super::{Operation, detail_of, order};
 use crate::analysis::facts::{Dialect, Facts};
 use crate::analysis::{self, Finding, Findings, Kind};
-use crate::history::{History, KeyId, Op, OpId, RunKind, Value};
+use crate::history::{History, KeyId, RunKind, Value};
 use crate::report::data::faults::people;
 use crate::report::scene::Scene;
 use crate::verdict::profile::Bench;
@@ -132,7 +132,7 @@ fn about(history: &History, findings: &Findings, key: KeyId, value: Value) -> Ve
 }
 
 fn touching(history: &History, key: KeyId, value: Value) -> Vec<Operation> {
-    let touches = |&(_, op): &(OpId, &Op)| {
+    let touches = |op: &&crate::history::Op| {
         history.runs(op).iter().any(|run| {
             matches!(run.kind, RunKind::Send | RunKind::Poll)
                 && run.key == key
@@ -142,8 +142,8 @@ fn touching(history: &History, key: KeyId, value: Value) -> Vec<Operation> {
                     .any(|record| record.value == value)
         })
     };
-    let ops = history.iter().filter(touches).take(OPERATIONS);
-    recorded(history, ops.map(|(id, _)| id).collect())
+    let ops = history.ops().iter().filter(touches).take(OPERATIONS);
+    ops.map(|op| shown(history, op)).collect()
 }
 
 /// The story behind a finding about one message that is missing.

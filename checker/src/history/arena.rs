@@ -73,16 +73,6 @@ impl Arena {
         start
     }
 
-    /// Forgets those of keys that are not kept.
-    pub fn retain(&mut self, keeps: impl Fn(super::KeyId) -> bool) {
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
-            if !keeps(super::KeyId(at as u32 / 2)) {
-                self.stored -= lane.records.len();
-                *lane = Lane::default();
-            }
-        }
-    }
-
     /// Forgets all of them.
     pub fn clear(&mut self) {
         *self = Arena::default();
@@ -96,10 +86,14 @@ impl Arena {
         })
     }
 
-    /// One value beside every record of a key, as [`Arena::of_key`] gives them.
-    pub fn beside<T: Clone>(&self, key: super::KeyId, value: &T) -> [Vec<T>; 2] {
-        let of_key = self.of_key(key);
-        of_key.map(|records| vec![value.clone(); records.len()])
+    /// A column beside the records.
+    pub fn column<T: Clone>(&self, value: &T) -> Column<T> {
+        let lanes = self.lanes.iter();
+        Column(
+            lanes
+                .map(|lane| vec![value.clone(); lane.records.len()])
+                .collect(),
+        )
     }
 }
 
@@ -156,21 +150,7 @@ fn hash(record: Record) -> usize {
 #[derive(Debug)]
 pub(crate) struct Column<T>(Vec<Vec<T>>);
 
-/// What stands beside a run's records, of what stands beside all records of its key.
-#[inline]
-pub(crate) fn beside_run<'c, T>(of_key: &'c mut [Vec<T>; 2], run: &Run) -> &'c mut [T] {
-    match run.len {
-        0 => &mut [],
-        _ => &mut of_key[lane_of(run) % 2][range(run)],
-    }
-}
-
 impl<T> Column<T> {
-    /// Of what stands beside the records of each key, in the order of the keys.
-    pub fn of_keys(keys: impl IntoIterator<Item = [Vec<T>; 2]>) -> Column<T> {
-        Column(keys.into_iter().flatten().collect())
-    }
-
     /// Beside a run's records.
     pub fn of(&self, run: &Run) -> &[T] {
         match run.len {
@@ -186,6 +166,14 @@ impl<T> Column<T> {
                 .get(key.at() * 2 + read)
                 .map_or(&[][..], Vec::as_slice)
         })
+    }
+
+    /// The same, to write to.
+    pub fn of_mut(&mut self, run: &Run) -> &mut [T] {
+        match run.len {
+            0 => &mut [],
+            _ => &mut self.0[lane_of(run)][range(run)],
+        }
     }
 }
 
@@ -249,15 +237,9 @@ mod tests {
             for (run, records) in &stored {
                 prop_assert_eq!(arena.of(run), &records[..]);
             }
-            let mut beside = [0, 1, 2].map(|key| arena.beside(KeyId(key), &0u32));
-            for (at, (run, _)) in stored.iter().enumerate() {
-                beside_run(&mut beside[run.key.at()], run).fill(at as u32 + 1);
-            }
-            let column = Column::of_keys(beside);
-            for (at, (run, records)) in stored.iter().enumerate() {
+            let column = arena.column(&0u8);
+            for (run, records) in &stored {
                 prop_assert_eq!(column.of(run).len(), records.len());
-                // Later runs may lie on the same records.
-                prop_assert!(column.of(run).iter().all(|&last| last > at as u32));
             }
         }
     }

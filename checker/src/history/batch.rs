@@ -16,20 +16,6 @@ use super::{Function, KeyId, Keys, Process, Record, Run, RunKind, Values};
 /// No error stands beside an event.
 pub(crate) const NO_ERROR: u32 = u32::MAX;
 
-/// Keys that are remembered, a power of two.
-const SLOTS: usize = 64;
-
-/// Keys that differ in their last two bytes alone have different slots, nearly always.
-#[inline]
-fn slot(text: &[u8]) -> usize {
-    let last = text.last().map_or(0, |&byte| usize::from(byte));
-    let before = text
-        .len()
-        .checked_sub(2)
-        .map_or(0, |at| usize::from(text[at]));
-    (last + before * 10 + text.len()) % SLOTS
-}
-
 /// The `type` of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventType {
@@ -109,8 +95,6 @@ pub(crate) struct Batch {
     /// How often each unknown operation occurred.
     pub unknown: BTreeMap<String, u64>,
     key_texts: FxHashMap<Vec<u8>, KeyId>,
-    /// Keys met lately, by [`slot`].
-    recent_keys: Vec<(Vec<u8>, KeyId)>,
     error_texts: FxHashMap<Vec<u8>, u32>,
     runs_mark: usize,
     records_mark: usize,
@@ -135,24 +119,8 @@ impl Batch {
 
     /// The key that stands in the file as these bytes, if it did so before.
     #[inline]
-    pub fn known_key(&mut self, text: &[u8]) -> Option<KeyId> {
-        let slot = slot(text);
-        // A slot without a key has no text either.
-        if let Some((known, key)) = self.recent_keys.get(slot)
-            && known == text
-            && !text.is_empty()
-        {
-            return Some(*key);
-        }
-        let key = *self.key_texts.get(text)?;
-        if self.recent_keys.is_empty() {
-            self.recent_keys.resize(SLOTS, (Vec::new(), KeyId(0)));
-        }
-        let (known, met) = &mut self.recent_keys[slot];
-        known.clear();
-        known.extend_from_slice(text);
-        *met = key;
-        Some(key)
+    pub fn known_key(&self, text: &[u8]) -> Option<KeyId> {
+        self.key_texts.get(text).copied()
     }
 
     /// The key of that name, which stands in the file as these bytes.
@@ -263,12 +231,8 @@ impl Batch {
             runs: std::mem::take(&mut self.runs),
             records: std::mem::take(&mut self.records),
             events: std::mem::take(&mut self.events),
-            recent_keys: std::mem::take(&mut self.recent_keys),
             ..Batch::default()
         };
-        self.recent_keys
-            .iter_mut()
-            .for_each(|(text, _)| text.clear());
         self.runs.clear();
         self.records.clear();
         self.events.clear();

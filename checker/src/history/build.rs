@@ -13,7 +13,6 @@ use serde_json::Value as Json;
 use super::batch::{Batch, Event, EventType, Head, NO_ERROR, Payload};
 use super::events::{Audit, Detail, Drain, GroupOffsets, NemesisStep, Phase, Sample, Step};
 use super::read::AuditValue;
-use super::select::{Selection, keeps_operation, strip};
 use super::{
     Function, History, KeyId, Moment, NO_DETAIL, Op, OpId, Outcome, Process, ProcessId, Record,
     Run, RunKind, Totals, Value,
@@ -41,8 +40,6 @@ pub(crate) struct Builder {
     spare: Vec<Pending>,
     /// Details that hold nothing but an error, by its text.
     errors: FxHashMap<String, u32>,
-    /// Which keys are kept.
-    pub selection: Selection,
 }
 
 /// How a batch's numbers are written in the history.
@@ -122,8 +119,7 @@ impl Builder {
             *self.history.unknown_functions.entry(name).or_insert(0) += count;
         }
         let (mut runs, mut records) = (0, 0);
-        let mut events = mem::take(&mut batch.events);
-        for event in events.drain(..) {
+        for event in mem::take(&mut batch.events) {
             let (runs_end, records_end) = (event.ends.0 as usize, event.ends.1 as usize);
             let slice = Slice {
                 runs: &batch.runs[runs..runs_end],
@@ -133,16 +129,13 @@ impl Builder {
             (runs, records) = (runs_end, records_end);
             self.event(event, &slice, &renumbering);
         }
-        batch.events = events;
         batch.clear();
-        self.selection.fit(&mut self.history);
     }
 
     fn renumber(&mut self, batch: &mut Batch) -> Renumbering {
         let history = &mut self.history;
         let names = batch.keys.iter().map(|key| batch.keys.name(key));
         let keys = names.map(|name| history.keys.intern(name)).collect();
-        self.selection.learn(history);
         let scalars = mem::take(&mut batch.values).into_scalars().into_iter();
         let values = scalars.map(|json| history.values.scalar(json)).collect();
         let errors = mem::take(&mut batch.errors).into_iter();
@@ -214,13 +207,9 @@ impl Builder {
             detail = pending.as_mut().and_then(|pending| pending.detail.take());
         }
         let runs = self.history.runs.len() as u32;
-        let kept = match pending.as_ref().filter(|_| !has_value) {
-            Some(pending) => self.keep(head.function, &pending.slice()),
-            None => self.keep(head.function, slice),
-        };
-        if !kept {
-            self.recycle(pending);
-            return;
+        match pending.as_ref().filter(|_| !has_value) {
+            Some(pending) => keep(&mut self.history, &pending.slice()),
+            None => keep(&mut self.history, slice),
         }
         // Without an invocation nothing says when it began: no operation can precede it.
         let unknown = Moment { seq: 0, ..at };
@@ -230,13 +219,16 @@ impl Builder {
             invoked,
             completed: at,
             process,
-            outcome: outcome(head.kind),
+            outcome: match head.kind {
+                EventType::Ok => Outcome::Ok,
+                EventType::Fail => Outcome::Fail,
+                EventType::Info | EventType::Invoke => Outcome::Info,
+            },
             function: head.function,
             runs: (runs, self.history.runs.len() as u32 - runs),
             detail: error,
         };
         self.recycle(pending);
-        self.select(&mut payload, detail.as_deref_mut());
         self.push_op(op, payload, detail);
     }
 
@@ -252,21 +244,6 @@ impl Builder {
             EventType::Fail => totals.fail += 1,
             EventType::Info => totals.info += 1,
         }
-    }
-
-    /// Puts micro-ops into the arenas for good; `false` if they are all of keys that are not kept.
-    fn keep(&mut self, function: Function, slice: &Slice) -> bool {
-        for run in slice.runs {
-            self.selection.weights[run.key.at()] += u64::from(run.len);
-        }
-        if self.selection.whole() {
-            keep(&mut self.history, slice, |_| true);
-            return true;
-        }
-        let before = self.history.runs.len();
-        keep(&mut self.history, slice, |key| self.selection.keeps(key));
-        let kept = self.history.runs.len() - before;
-        keeps_operation(function, slice.runs.len(), kept)
     }
 
     fn detail_of(&self, id: u32) -> Option<Box<Detail>> {
@@ -413,40 +390,20 @@ impl Builder {
         self.history.ops.push(op);
     }
 
-    /// Takes out what is about keys that are not kept.
-    fn select(&self, payload: &mut Payload, detail: Option<&mut Detail>) {
-        let keeps = |key: KeyId| self.selection.keeps(key);
-        if let Some(detail) = detail {
-            strip(detail, keeps);
-        }
-        match payload {
-            Payload::Samples(samples) => samples.retain(|sample| keeps(sample.key)),
-            Payload::Ranges(ranges) => ranges.retain(|&(key, ..)| keeps(key)),
-            Payload::Audits(audits) => audits.retain(|audit| keeps(audit.key)),
-            Payload::Offsets { offsets, .. } => offsets.retain(|&(key, _)| keeps(key)),
-            _ => {}
-        }
-    }
-
     /// The history ends here. Invocations still open become operations without a completion.
     pub fn finish(self) -> History {
-        self.finish_part().0
-    }
-
-    /// The same, and which of its keys it holds.
-    pub fn finish_part(self) -> (History, Selection) {
         let mut history = self.history;
-        for open in sorted(&self.pending, &self.abandoned) {
-            push_open(&mut history, open, |key| self.selection.keeps(key));
+        for (process, function, pending) in sorted(&self.pending, &self.abandoned) {
+            push_open(&mut history, process, function, pending);
         }
-        (history, self.selection)
+        history
     }
 
     /// The history as it would be if it ended here.
     pub fn so_far(&self) -> History {
         let mut history = self.history.clone();
-        for open in sorted(&self.pending, &self.abandoned) {
-            push_open(&mut history, open, |key| self.selection.keeps(key));
+        for (process, function, pending) in sorted(&self.pending, &self.abandoned) {
+            push_open(&mut history, process, function, pending);
         }
         history
     }
@@ -480,14 +437,6 @@ impl Builder {
     }
 }
 
-fn outcome(completion: EventType) -> Outcome {
-    match completion {
-        EventType::Ok => Outcome::Ok,
-        EventType::Fail => Outcome::Fail,
-        EventType::Info | EventType::Invoke => Outcome::Info,
-    }
-}
-
 type Open<'p> = (ProcessId, Function, &'p Pending);
 
 /// Invocations that have not completed, in order.
@@ -506,22 +455,14 @@ fn sorted<'p>(
     open
 }
 
-fn push_open(
-    history: &mut History,
-    (process, function, pending): Open,
-    keeps: impl Fn(KeyId) -> bool,
-) {
+fn push_open(history: &mut History, process: ProcessId, function: Function, pending: &Pending) {
     let mut detail = NO_DETAIL;
     if let Some(of_invocation) = &pending.detail {
         detail = history.details.len() as u32;
         history.details.push((**of_invocation).clone());
     }
     let runs = history.runs.len() as u32;
-    keep(history, &pending.slice(), keeps);
-    let kept = history.runs.len() - runs as usize;
-    if !keeps_operation(function, pending.runs.len(), kept) {
-        return;
-    }
+    keep(history, &pending.slice());
     history.ops.push(Op {
         index: pending.index,
         invoked: pending.invoked,
@@ -535,10 +476,9 @@ fn push_open(
 }
 
 /// Puts micro-ops into the arenas for good.
-fn keep(history: &mut History, slice: &Slice, keeps: impl Fn(KeyId) -> bool) {
+fn keep(history: &mut History, slice: &Slice) {
     let History { runs, records, .. } = history;
-    let kept = slice.runs.iter().filter(|run| keeps(run.key));
-    runs.extend(kept.map(|run| {
+    runs.extend(slice.runs.iter().map(|run| {
         let from = (run.start - slice.base) as usize;
         let start = records.store(run, &slice.records[from..from + run.len as usize]);
         let mut kept = *run;

@@ -14,10 +14,7 @@ pub mod events;
 mod key;
 mod op;
 pub mod read;
-pub(crate) mod select;
-mod subset;
 mod value;
-mod write;
 
 pub use events::{
     Audit, AuditRecord, Detail, Drain, GroupOffsets, NemesisStep, Phase, Sample, Step,

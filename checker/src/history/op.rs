@@ -75,28 +75,6 @@ impl Function {
     pub fn is_data(self) -> bool {
         matches!(self, Function::Send | Function::Poll | Function::Txn)
     }
-
-    /// The word that a history uses for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Function::Send => "send",
-            Function::Poll => "poll",
-            Function::Txn => "txn",
-            Function::Assign => "assign",
-            Function::Subscribe => "subscribe",
-            Function::CommitOffsets => "commit-offsets",
-            Function::FetchOffsets => "fetch-offsets",
-            Function::Config => "config",
-            Function::Phase => "phase",
-            Function::Drain => "drain",
-            Function::Audit => "audit",
-            Function::ListOffsets => "list-offsets",
-            Function::Crash => "crash",
-            Function::Nemesis => "nemesis",
-            Function::Other => "other",
-        }
-    }
 }
 
 /// A moment in the history. Packed, because every operation has two.

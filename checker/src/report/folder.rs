@@ -26,8 +26,6 @@ pub struct Folder {
     pub schedule: Option<Json>,
     /// `run.json`.
     pub run: Option<Json>,
-    /// `power.json`: what this run and those like it support.
-    pub power: Option<Json>,
     /// `metrics.jsonl`.
     pub metrics: Metrics,
     /// `brokers/*.log`, by broker.
@@ -68,7 +66,6 @@ pub fn read(dir: &Path) -> Result<Folder, RenderError> {
     }
     folder.schedule = json(&mut folder.remarks, dir, "schedule.json")?;
     folder.run = json(&mut folder.remarks, dir, "run.json")?;
-    folder.power = json(&mut folder.remarks, dir, "power.json")?;
     if let Some(file) = open(&dir.join("metrics.jsonl"))? {
         folder.metrics = metrics::read(io::BufReader::new(file));
     }

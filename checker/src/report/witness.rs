@@ -158,32 +158,32 @@ pub fn sentence(name: &str, witness: &Json) -> String {
             is("count"),
             is("offsets")
         ),
-        "G1a" if has(witness, "element") => format!(
-            "Operation {} read {}, which operation {} appended before it aborted: {}.",
-            is("op"),
-            is("element"),
-            is("writer"),
-            is("mop")
-        ),
         "G1a" => format!(
             "Operation {} read {}, which operation {} certainly failed to write.",
             is("reader"),
             message(witness),
             is("writer")
         ),
+        "int-poll-skip" | "poll-skip" => format!(
+            "On {key}, a consumer skipped {} (operations {}).",
+            some(witness, "skipped", "messages"),
+            operations_of(witness)
+        ),
+        "int-nonmonotonic-poll" | "nonmonotonic-poll" => format!(
+            "On {key}, a consumer went from message {} (operations {}).",
+            pair(witness, "values"),
+            operations_of(witness)
+        ),
+        "int-nonmonotonic-send" | "nonmonotonic-send" => format!(
+            "On {key}, a producer's messages {} got offsets in the wrong order (operations {}).",
+            pair(witness, "values"),
+            operations_of(witness)
+        ),
         "unseen" => return unseen(witness),
-        _ => {
-            let told = of_order(stem, witness)
-                .or_else(|| of_brokers(stem, witness))
-                .or_else(|| of_runs(stem, witness))
-                .or_else(|| of_groups(stem, witness))
-                .or_else(|| of_offsets(stem, witness))
-                .or_else(|| of_lists(stem, witness));
-            match told {
-                Some(text) => text,
-                None => return fields(witness),
-            }
-        }
+        _ => match of_brokers(stem, witness).or_else(|| of_lists(stem, witness)) {
+            Some(text) => text,
+            None => return fields(witness),
+        },
     };
     capital(&text)
 }
@@ -239,181 +239,13 @@ fn of_brokers(stem: &str, witness: &Json) -> Option<String> {
             is("offset"),
             is("op")
         ),
-        _ => return None,
-    })
-}
-
-/// In which order messages were read and sent.
-fn of_order(stem: &str, witness: &Json) -> Option<String> {
-    let is = |name: &str| field(witness, name);
-    let key = is("key");
-    Some(match stem {
-        "int-poll-skip" | "poll-skip" => format!(
-            "On {key}, a consumer skipped {} (operations {}).",
-            some(witness, "skipped", "messages"),
-            operations_of(witness)
-        ),
-        "int-send-skip" => format!(
-            "On {key}, {} stands between messages {} of one operation (operation {}).",
-            some(witness, "skipped", "another message"),
-            pair(witness, "values"),
-            operations_of(witness)
-        ),
-        "int-nonmonotonic-poll" | "nonmonotonic-poll" => format!(
-            "On {key}, a consumer went from message {} (operations {}).",
-            pair(witness, "values"),
-            operations_of(witness)
-        ),
-        "int-nonmonotonic-send" | "nonmonotonic-send" => format!(
-            "On {key}, a producer's messages {} got offsets in the wrong order (operations {}).",
-            pair(witness, "values"),
-            operations_of(witness)
-        ),
-        _ => return None,
-    })
-}
-
-/// What the run as a whole did, or did not.
-fn of_runs(stem: &str, witness: &Json) -> Option<String> {
-    let is = |name: &str| field(witness, name);
-    let key = is("key");
-    Some(match stem {
         "non-unique-write" => format!(
-            "message {} of {key} was written {}: the workload broke its own rules.",
+            "message {} of {key} was sent {} times: the workload broke its own rules.",
             is("value"),
-            match has(witness, "count") {
-                true => format!("{} times", is("count")),
-                false => "more than once".to_owned(),
-            }
-        ),
-        "replica-divergence" => format!(
-            "at offset {} of {key}, below their watermarks, brokers {} hold different records: \
-             {}, of epochs {} (operations {}).",
-            is("offset"),
-            is("brokers"),
-            is("values"),
-            is("epochs"),
-            operations_of(witness)
-        ),
-        "empty-transaction-graph" => {
-            "no operation depends on another one: nothing can be said about their order.".to_owned()
-        }
-        "not-recovered" => {
-            let time = |name: &str| {
-                let ns = witness.get(name).and_then(Json::as_i64);
-                ns.map_or_else(|| "?".to_owned(), duration)
-            };
-            let end = match has(witness, "recovered") {
-                true => format!(
-                    "the first message was acknowledged after {}",
-                    time("waited")
-                ),
-                false => format!("no message was acknowledged for {}", time("waited")),
-            };
-            format!(
-                "after the last fault was healed, {key} was to go on within {}: {end}.",
-                time("limit")
-            )
-        }
-        _ => return None,
-    })
-}
-
-/// What consumers, transactions and members of groups did.
-fn of_groups(stem: &str, witness: &Json) -> Option<String> {
-    let is = |name: &str| field(witness, name);
-    let key = is("key");
-    Some(match stem {
-        "unwritten-read" if has(witness, "corrupt") => format!(
-            "operation {} was given a damaged record of {key} at offset {}: {}.",
-            is("reader"),
-            is("offset"),
-            is("corrupt")
-        ),
-        "unwritten-read" if has(witness, "reader") => format!(
-            "operation {} was given {}, which nobody sent.",
-            is("reader"),
-            message(witness)
-        ),
-        "unwritten-read" => format!("{} was read, and nobody wrote it.", message(witness)),
-        "precommitted-read" => format!(
-            "operation {} polled {}, which it itself sent.",
-            is("op"),
-            message(witness)
-        ),
-        "torn-transaction" => format!(
-            "of transaction {}, {} can be read, but {} cannot.",
-            is("writer"),
-            messages(witness, "visible"),
-            messages(witness, "missing")
-        ),
-        "zombie-write" => format!(
-            "operation {} sent {} as producer {} with epoch {}, although epoch {} had been \
-             granted before (operation {}), and it was read.",
-            is("writer"),
-            message(witness),
-            is("producer"),
-            is("epoch"),
-            is("granted"),
-            is("op")
-        ),
-        "double-ownership" => format!(
-            "in generation {} of group {}, {key} belonged to members {} (operations {}).",
-            is("generation"),
-            is("group"),
-            is("members"),
-            operations_of(witness)
-        ),
-        "double-consume" => format!(
-            "{} was consumed by several committed transactions of group {} (operations {}).",
-            message(witness),
-            is("group"),
-            operations_of(witness)
+            is("count")
         ),
         _ => return None,
     })
-}
-
-/// What groups committed.
-fn of_offsets(stem: &str, witness: &Json) -> Option<String> {
-    let is = |name: &str| field(witness, name);
-    let key = is("key");
-    Some(match stem {
-        "committed-offset-regression" => format!(
-            "the offset of group {} for {key} went back from {} to {} (operations {}).",
-            is("group"),
-            is("from"),
-            match has(witness, "to") {
-                true => is("to"),
-                false => "none".to_owned(),
-            },
-            operations_of(witness)
-        ),
-        "committed-offset-overrun" => format!(
-            "group {} committed offset {} of {key} (operation {}), although it had been given \
-             nothing above {}.",
-            is("group"),
-            is("offset"),
-            is("op"),
-            is("delivered")
-        ),
-        _ => return None,
-    })
-}
-
-/// Pairs of partition and message.
-fn messages(witness: &Json, name: &str) -> String {
-    let pairs = witness.get(name).and_then(Json::as_array);
-    let pairs = pairs.into_iter().flatten().take(6);
-    let named = pairs.map(|pair| {
-        let part = |at: usize| pair.get(at).map_or_else(|| "?".to_owned(), people);
-        format!("{} of {}", clip(&part(1), 40), clip(&part(0), 60))
-    });
-    let named: Vec<String> = named.collect();
-    match named.is_empty() {
-        true => "nothing".to_owned(),
-        false => format!("message {}", named.join(", ")),
-    }
 }
 
 /// What is wrong with lists, beside cycles.

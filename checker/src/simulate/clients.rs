@@ -113,12 +113,6 @@ impl Clients {
         }
     }
 
-    /// So many process numbers that nobody has; the first of them.
-    pub fn processes(&mut self, count: u64) -> u64 {
-        self.next_process += count;
-        self.next_process - count
-    }
-
     /// Whether anybody is in the middle of something.
     pub fn busy(&self) -> bool {
         self.clients

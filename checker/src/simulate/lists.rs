@@ -11,8 +11,7 @@ use std::io::{self, Write};
 use rand::Rng;
 
 use super::record::Recorder;
-use super::scripts::LISTS;
-use super::{Injection, Injector, Plan, World, scene, tick};
+use super::{Injection, Injector, Plan, World, tick};
 
 /// Appends to a key before it is retired.
 const APPENDS_MAX: usize = 32;
@@ -125,7 +124,6 @@ pub(super) fn generate(plan: &Plan, world: &mut World, out: &mut impl Write) -> 
         {
             store.take_effect(&mut mops, true);
         }
-        play_due(&mut world.injector, &mut store, &mut recorder)?;
         let at = world.pick(clients.len());
         match clients[at].doing {
             Doing::Nothing if started < plan.operations => {
@@ -168,26 +166,6 @@ pub(super) fn generate(plan: &Plan, world: &mut World, out: &mut impl Write) -> 
                 }
                 busy -= 1;
             }
-        }
-    }
-    Ok(())
-}
-
-/// Plays the scenes that are due, on keys that nobody else uses.
-fn play_due(
-    injector: &mut Injector,
-    store: &mut Store,
-    recorder: &mut Recorder<impl Write>,
-) -> io::Result<()> {
-    if injector.idle() {
-        return Ok(());
-    }
-    for &(injection, script) in LISTS {
-        if injector.take(injection) {
-            let (key, process) = (store.next_key, store.next_process);
-            store.next_key += scene::KEYS;
-            store.next_process += scene::PROCESSES;
-            scene::play_lists(recorder, script, (key, process))?;
         }
     }
     Ok(())

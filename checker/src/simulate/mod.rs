@@ -18,8 +18,6 @@ mod inject;
 mod lists;
 mod partition;
 mod record;
-mod scene;
-mod scripts;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -112,7 +110,7 @@ impl World {
 pub fn generate(plan: &Plan, out: &mut impl Write) -> io::Result<BTreeMap<&'static str, u64>> {
     let mut world = World {
         random: ChaCha8Rng::seed_from_u64(plan.seed),
-        injector: Injector::new(plan),
+        injector: Injector::new(&plan.inject),
         partitions: (0..plan.partitions.max(1)).map(Partition::new).collect(),
         brokers: 3,
     };
@@ -135,7 +133,6 @@ fn logs(plan: &Plan, world: &mut World, out: &mut impl Write) -> io::Result<()> 
         if world.chance(plan.sampling / 3.0) {
             sample(world, &mut recorder)?;
         }
-        scene::play_due(world, &mut recorder, &mut clients, steps)?;
         steps += 1;
         assert!(
             steps < plan.operations.saturating_mul(1000) + 1_000_000,
@@ -146,7 +143,6 @@ fn logs(plan: &Plan, world: &mut World, out: &mut impl Write) -> io::Result<()> 
     if !plan.drains {
         clients.catch_up(world, &mut recorder)?;
     }
-    scene::play_ends(world, &mut recorder, &mut clients)?;
     for broker in 1..=world.brokers {
         recorder.sample(&world.partitions, broker, false)?;
     }

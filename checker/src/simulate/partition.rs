@@ -192,13 +192,6 @@ impl Partition {
         self.end = keep;
     }
 
-    /// Everything from an offset on is gone.
-    pub fn cut(&mut self, offset: i64) {
-        self.log.retain(|record| record.offset < offset);
-        self.end = offset;
-        self.watermark = offset;
-    }
-
     /// Everybody has heard of the last change of leader.
     pub fn forget_deposed(&mut self) {
         self.deposed = None;

@@ -63,11 +63,6 @@ impl<'w, W: Write> Recorder<'w, W> {
         self.out.write_all(self.line.as_bytes())
     }
 
-    /// Time passes, in ns.
-    pub fn wait(&mut self, time: u64) {
-        self.time += time;
-    }
-
     /// The run's settings.
     pub fn config(&mut self, plan: &Plan) -> io::Result<()> {
         self.begin("\"sampler\"", "ok", "config");

@@ -43,7 +43,7 @@ pub fn conclude(
     let own = facts.dialect == Dialect::Own;
     let faults = faults(history, &evidence.watermarks);
     let criteria = if own {
-        vacuity::criteria(history, &faults, &evidence.watermarks)
+        vacuity::criteria(history, &faults)
     } else {
         Vec::new()
     };

@@ -39,13 +39,6 @@ impl Fault {
             .is_some_and(|from| from <= seq && seq <= self.end())
     }
 
-    /// Whether any part of an operation fell into the time in which it was in force.
-    #[must_use]
-    pub fn overlaps(&self, op: &Op) -> bool {
-        self.effective
-            .is_some_and(|from| op.invoked.seq <= self.end() && op.completed.seq >= from)
-    }
-
     /// Whether any part of an operation fell between its asking and its end.
     #[must_use]
     pub fn touches(&self, op: &Op) -> bool {

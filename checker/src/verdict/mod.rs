@@ -5,10 +5,9 @@
 //! are additions.
 
 pub(crate) mod conclude;
-mod exercise;
 mod faults;
 pub(crate) mod lists;
-pub(crate) mod phrase;
+mod phrase;
 pub mod profile;
 mod sentence;
 pub(crate) mod story;

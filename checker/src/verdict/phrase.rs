@@ -141,7 +141,7 @@ const PHRASES: &[Phrase] = &[
 
 /// So many of a type, in words. Cycles have their name: there is no shorter word for them.
 #[must_use]
-pub(crate) fn phrase(kind: Kind, total: u64) -> String {
+pub(super) fn phrase(kind: Kind, total: u64) -> String {
     if kind == Kind::EmptyTransactionGraph {
         return "no message flowed from a producer to a consumer".to_owned();
     }

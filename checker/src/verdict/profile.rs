@@ -163,7 +163,10 @@ impl Bench {
             profile,
             subscribed: subscribed(history, options),
             ww_deps: options.ww_deps,
-            idempotent: idempotent(history),
+            idempotent: history
+                .config
+                .get("idempotence")
+                .is_none_or(|on| on.as_bool() != Some(false)),
             reads_uncommitted: history.reads_uncommitted(),
             strict_reads: options.strict_reads,
             before_kip_890: before_kip_890(history),
@@ -195,16 +198,6 @@ impl Judge for Bench {
                 self.before_kip_890 && about.is_some_and(|about| about.transactional)
             }
         }
-    }
-}
-
-/// Whether producers were idempotent, by the run's settings: where they do not say, they were,
-/// unless acks is 1 (`enable.idempotence` takes acks=all).
-fn idempotent(history: &History) -> bool {
-    let acks = history.config.get("acks").map(ToString::to_string);
-    match history.config.get("idempotence") {
-        Some(on) => on.as_bool() != Some(false),
-        None => acks.as_deref().map(|acks| acks.trim_matches('"')) != Some("1"),
     }
 }
 

@@ -7,14 +7,6 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value as Json, json};
 
-#[path = "transactions.rs"]
-mod transactions;
-
-/// Every way to break a history.
-pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    ALL.iter().chain(transactions::ALL)
-}
-
 /// One way to break a history.
 pub struct Mutation {
     pub name: &'static str,
@@ -166,7 +158,7 @@ impl Broken {
 }
 
 /// Every way.
-const ALL: &[Mutation] = &[
+pub const ALL: &[Mutation] = &[
     Mutation {
         name: "nobody ever reads an acknowledged message",
         caught_as: &["lost-write"],

@@ -1,7 +1,7 @@
 //! The cluster that is measured: ours, in a runtime, or somebody else's.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::plan::Case;
 use crate::cli::{BenchArgs, DurabilityName, Target};
-use crate::clients::{ClientSettings, Library, Manners};
+use crate::clients::{ClientSettings, Library};
 use crate::kafka::{CreateTopic, RequestError, newest};
 use crate::run::folder::Folder;
 use crate::run::site::{Site, kafka_durability};
@@ -33,18 +33,14 @@ pub struct Bed {
     journal: Option<Arc<Journal>>,
     replicas: i16,
     min_isr: i32,
-    /// Topics that were made.
-    made: Mutex<Vec<String>>,
 }
 
 impl Bed {
     pub async fn up(
         args: &BenchArgs,
         own: Option<&Own>,
-        target: Target,
         durability: Option<DurabilityName>,
     ) -> anyhow::Result<Self> {
-        let flags = args.target_args(target);
         let out = args.out.join("bench");
         let folder = Folder::create(&out, 0)
             .with_context(|| format!("no folder can be made in {}", out.display()))?;
@@ -56,24 +52,22 @@ impl Bed {
                     DurabilityName::Replicated => "replicated",
                     DurabilityName::Fsync => "fsync",
                 };
-                let (brand, mut broker_args) = match target {
+                let (brand, mut broker_args) = match args.target.target {
                     Target::Broker => ("", vec![format!("--durability={word}")]),
                     Target::Kafka => {
                         let properties = kafka_durability(durability).map(str::to_owned);
                         ("Apache Kafka ", properties.into_iter().collect())
                     }
                 };
-                broker_args.extend(flags.broker_settings());
+                broker_args.extend(args.target.broker_settings());
                 let spec = ClusterSpec {
                     run_id: format!("bench-{}", folder.name().to_lowercase()),
                     nodes: args.brokers,
                     dir: folder.path().to_owned(),
                     journal: journal.path().to_owned(),
-                    program: target.program(),
-                    image: flags.image,
+                    program: args.target.target.program(),
+                    image: args.target.image.clone(),
                     broker_args,
-                    wire: false,
-                    disks: false,
                 };
                 let site = Site::start(own.kind, &own.artifacts, &spec).await?;
                 let named = format!(
@@ -97,7 +91,6 @@ impl Bed {
             journal,
             replicas: i16::try_from(brokers.min(3)).unwrap_or(3),
             min_isr: i32::try_from(brokers.min(2)).unwrap_or(2),
-            made: Mutex::default(),
         };
         if let Err(error) = bed.site.ready().await {
             bed.down().await?;
@@ -116,7 +109,6 @@ impl Bed {
             settings: &[],
         };
         let created = self.site.brokers.create_topic(&topic, WITHIN * 3).await;
-        self.remember(name);
         match created {
             Ok(()) | Err(RequestError::Unsupported { .. }) => {}
             Err(error) => return Err(error).context(format!("topic {name} cannot be created")),
@@ -153,45 +145,16 @@ impl Bed {
             idempotence: acks == crate::clients::Acks::All,
             delivery_timeout: DELIVERY_TIMEOUT,
             library: Library::Librdkafka,
-            manners: Manners::default(),
         }
     }
 
-    /// Takes the cluster down; of somebody else's, only the topics that were made.
     pub async fn down(&self) -> anyhow::Result<()> {
-        if !self.site.is_ours() {
-            self.remove_topics().await;
-        }
         self.site.down().await?;
         if let Some(journal) = &self.journal {
             // Nothing is left of the cluster: the journal has nothing more to tell.
             std::fs::remove_file(journal.path()).context("the journal cannot be removed")?;
         }
         Ok(())
-    }
-}
-
-impl Bed {
-    fn remember(&self, topic: &str) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.push(topic.to_owned());
-    }
-
-    fn made(&self) -> Vec<String> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.clone()
-    }
-
-    async fn remove_topics(&self) {
-        let topics = self.made();
-        if topics.is_empty() {
-            return;
-        }
-        let removed = self.site.brokers.delete_topics(&topics, WITHIN).await;
-        if let Err(error) = removed {
-            let names = topics.join(", ");
-            say!("left on the cluster, remove by hand: topics {names} ({error})");
-        }
     }
 }
 

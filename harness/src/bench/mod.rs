@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cli::{BenchArgs, DurabilityName, Target};
+use crate::cli::{BenchArgs, DurabilityName};
 use crate::exit::Exit;
 use bed::Bed;
 use load::Measured;
@@ -70,13 +70,7 @@ fn prepared(args: &BenchArgs) -> anyhow::Result<()> {
             None => vec![None],
         };
         for durability in kinds {
-            let mut compared = Vec::new();
-            for target in targets(args) {
-                compared.push(on_one_cluster(args, own.as_ref(), target, durability).await?);
-            }
-            if compared.len() > 1 && !args.json {
-                tell_raw!("{}", table::compared(&compared));
-            }
+            on_one_cluster(args, own.as_ref(), durability).await?;
         }
         Ok(())
     });
@@ -84,21 +78,12 @@ fn prepared(args: &BenchArgs) -> anyhow::Result<()> {
     done
 }
 
-/// Whose brokers are measured, in this order; somebody else's cluster is one.
-fn targets(args: &BenchArgs) -> Vec<Target> {
-    match args.bootstrap {
-        Some(_) => vec![Target::Broker],
-        None => args.targets.clone(),
-    }
-}
-
 async fn on_one_cluster(
     args: &BenchArgs,
     own: Option<&crate::run::Own>,
-    target: Target,
     durability: Option<DurabilityName>,
-) -> anyhow::Result<Results> {
-    let bed = Bed::up(args, own, target, durability).await?;
+) -> anyhow::Result<()> {
+    let bed = Bed::up(args, own, durability).await?;
     say!("{} is up; results in {}", bed.named, bed.folder.shown(""));
     let measured = measure(args, &bed, durability).await;
     // Down in any case: what failed is told after it.
@@ -116,7 +101,7 @@ async fn on_one_cluster(
         tell_raw!("{text}");
         tell!("stored: {}", bed.folder.shown("bench.json"));
     }
-    Ok(results)
+    Ok(())
 }
 
 async fn measure(

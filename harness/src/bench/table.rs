@@ -64,46 +64,6 @@ pub fn markdown(results: &Results) -> String {
     page
 }
 
-/// The same cases on several clusters, side by side.
-pub fn compared(all: &[Results]) -> String {
-    let mut page = String::from("\n| case |");
-    for results in all {
-        let _ = write!(page, " {}: msg/s | p50 ms | p99 ms |", results.cluster);
-    }
-    page.push_str("\n|---|");
-    page.push_str(&"---:|---:|---:|".repeat(all.len()));
-    page.push('\n');
-    let cases = all.first().map_or(&[][..], |results| &results.cases);
-    for case in cases {
-        let name = &case.case.name;
-        let _ = write!(page, "| {name} |");
-        for results in all {
-            let found = results.cases.iter().find(|one| one.case.name == *name);
-            let _ = match found {
-                Some(one) => {
-                    let (rate, p50, p99) = (one.messages_per_second, one.p50_ms, one.p99_ms);
-                    write!(page, " {rate:.0} | {p50:.1} | {p99:.1} |")
-                }
-                None => write!(page, " - | - | - |"),
-            };
-        }
-        page.push('\n');
-    }
-    for (who, controller_too) in [("leader", false), ("leader and controller", true)] {
-        let _ = write!(page, "| death of {who}: writes waited, ms |");
-        for results in all {
-            let waits = results.failovers.iter();
-            let waits: Vec<String> = waits
-                .filter(|one| one.controller_too == controller_too)
-                .map(|one| format!("{:.0}", one.unavailable_ms))
-                .collect();
-            let _ = write!(page, " {} | | |", waits.join(", "));
-        }
-        page.push('\n');
-    }
-    page
-}
-
 fn row(one: &Measured) -> String {
     let optional = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))

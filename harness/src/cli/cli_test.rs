@@ -3,8 +3,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
-use crate::cli::run_args::{NemesisList, RuntimeName};
-use crate::cli::workloads::Workload;
+use crate::cli::run_args::{NemesisList, RuntimeName, Workload};
 use crate::clients::Acks;
 
 fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
@@ -134,34 +133,6 @@ fn what_apache_kafka_does_not_have_is_refused_by_name() {
     let kafka = parse(&["--target", "kafka"]).expect("parses");
     assert_eq!(kafka.validate(), Ok(()));
     assert_eq!(kafka.durability(), DurabilityName::Replicated);
-}
-
-#[test]
-fn groups_are_for_brokers_that_have_them() {
-    let args = parse(&["--sub-via", "subscribe"]).expect("parses");
-    let why = args.validate().expect_err("ours has none");
-    assert!(why.contains("--target kafka"), "{why}");
-    let kafka = ["--sub-via", "subscribe", "--target", "kafka"];
-    assert_eq!(parse(&kafka).expect("parses").validate(), Ok(()));
-}
-
-#[test]
-fn a_workload_sets_what_nobody_else_set() {
-    let around = settings::Surroundings::default();
-    let understood = |words: &[&str]| {
-        let words = std::iter::once(&"harness").chain(words);
-        let words = words.map(std::ffi::OsString::from).collect();
-        match understand(words, &around) {
-            Ok(Command::Run(args)) => *args,
-            other => panic!("{other:?}"),
-        }
-    };
-    let slow = understood(&["--workload", "slow-consumers"]);
-    assert_eq!((slow.consumers, slow.slow_consumers), (4, 2));
-    let own = understood(&["run", "--workload", "slow-consumers", "--consumers", "8"]);
-    assert_eq!((own.consumers, own.slow_consumers), (8, 2));
-    let usual = understood(&["--dry-run"]);
-    assert_eq!((usual.consumers, usual.slow_consumers), (2, 0));
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 use broker::chaos::catalogue;
 use broker::chaos::seeded_bug::SeededBug;
-use checker::report::glossary;
 use nemesis::FaultKind;
 use serde_json::json;
 
-use super::{Listing, Workload};
+use super::Listing;
 use crate::exit::Exit;
 
 /// Prints one list.
@@ -36,10 +35,7 @@ fn entries(what: Listing) -> Vec<(String, String)> {
     match what {
         Listing::Nemeses => {
             let words = [
-                (
-                    "all",
-                    "each kind that the runtime offers, in turn, but for bit-flip and truncation",
-                ),
+                ("all", "each kind that the runtime offers, in turn"),
                 (
                     "random",
                     "in each period some of the kinds together, or none",
@@ -49,25 +45,8 @@ fn entries(what: Listing) -> Vec<(String, String)> {
             let kinds = FaultKind::every().map(|kind| (kind.name().to_owned(), described(kind)));
             kinds.chain(words.map(owned)).collect()
         }
-        Listing::Workloads => {
-            let flags = |workload: Workload| {
-                let flags = workload.defaults().iter();
-                flags
-                    .map(|(flag, value)| format!(" --{flag} {value}"))
-                    .collect::<String>()
-            };
-            let about = |workload: Workload| match flags(workload) {
-                flags if flags.is_empty() => workload.about().to_owned(),
-                flags => format!("{} [batch{flags}]", workload.about()),
-            };
-            Workload::every()
-                .map(|one| (one.name().to_owned(), about(one)))
-                .collect()
-        }
-        Listing::Anomalies => {
-            let terms = glossary::ANOMALIES.iter();
-            terms.map(|term| owned((term.name, term.what))).collect()
-        }
+        Listing::Workloads => WORKLOADS.iter().copied().map(owned).collect(),
+        Listing::Anomalies => ANOMALIES.iter().copied().map(owned).collect(),
         Listing::SeededBugs => catalogue::entries()
             .into_iter()
             .map(|entry| {
@@ -94,3 +73,76 @@ fn described(kind: FaultKind) -> String {
     let told: Vec<String> = told.collect();
     format!("{} [{}]", kind.about(), told.join("; "))
 }
+
+const WORKLOADS: &[(&str, &str)] = &[
+    (
+        "batch",
+        "producers and consumers at a rate, in batches of 5,000, with a trickle of small ones",
+    ),
+    (
+        "large-batch",
+        "one batch of 5,000 into a fresh topic, read at once",
+    ),
+];
+
+const ANOMALIES: &[(&str, &str)] = &[
+    (
+        "lost-write",
+        "acknowledged, never read, though later messages were",
+    ),
+    (
+        "lost-tail",
+        "acknowledged or read, and behind the end of the log afterwards",
+    ),
+    (
+        "vanished",
+        "acknowledged or read, and missing from a later complete pass",
+    ),
+    (
+        "unseen",
+        "acknowledged, not read, and none of the above proven",
+    ),
+    ("duplicate", "one message at two offsets"),
+    ("inconsistent-offsets", "two messages at one offset"),
+    (
+        "unwritten-read",
+        "a message that nobody sent, or a wrong checksum",
+    ),
+    ("invalid-offset", "a negative or absurd offset"),
+    ("G1a", "a message that certainly failed was read"),
+    ("poll-skip", "between two polls messages were left out"),
+    ("nonmonotonic-poll", "a poll went back"),
+    ("int-poll-skip", "within one poll messages were left out"),
+    (
+        "int-nonmonotonic-poll",
+        "within one poll the order went back",
+    ),
+    (
+        "nonmonotonic-send",
+        "a producer's later message lies before an earlier one",
+    ),
+    ("int-nonmonotonic-send", "the same within one batch"),
+    (
+        "int-send-skip",
+        "a batch is not contiguous (always allowed)",
+    ),
+    (
+        "stale-watermark",
+        "the end told is below what had been acknowledged",
+    ),
+    ("watermark-regression", "an end that was told went back"),
+    ("epoch-regression", "a broker's leader epoch went back"),
+    ("dual-leader", "two leaders of one partition in one epoch"),
+    (
+        "visible-above-watermark",
+        "a record was delivered above the watermark",
+    ),
+    (
+        "replica-divergence",
+        "two replicas differ below both their watermarks",
+    ),
+    (
+        "not-recovered",
+        "no progress after the last fault was healed",
+    ),
+];

@@ -6,17 +6,16 @@ use broker::chaos::seeded_bug::SeededBug;
 use clap::{Args, ValueEnum as _};
 
 use super::RuntimeName;
-use super::run_args::BUGS;
+use super::run_args::parse_bug;
 
 /// Which bugs, where, how often.
 #[derive(Clone, Debug, Args)]
 pub struct MatrixArgs {
-    /// Where the clusters run: sim, docker, namespaces or local.
+    /// Where the clusters run: sim, docker or namespaces.
     #[arg(long, value_enum, default_value_t = RuntimeName::Sim)]
     pub runtime: RuntimeName,
     /// Only these bugs [default: all that are built].
-    #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = BUGS,
-        hide_possible_values = true)]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,..", value_parser = parse_bug)]
     pub bugs: Vec<SeededBug>,
     /// Runs of each bug, and of each control.
     #[arg(long, default_value_t = 20, value_name = "N",

@@ -6,56 +6,36 @@ use std::time::Duration;
 
 use broker::chaos::seeded_bug::SeededBug;
 use clap::{Args, ValueEnum};
-use nemesis::{Fault, FaultKind, Platform};
+use nemesis::{FaultKind, Platform};
 
-use super::names::Names;
-use super::settings;
-use super::sim_args::SimArgs;
+use super::suggest::nearest;
 use super::target_args::{Setting, Target, TargetArgs, parse_setting, setting_flags};
-use super::workloads::Workload;
 use crate::clients::Acks;
-use crate::runtime::disks;
-use crate::schedule_file::{Limits, ScheduleFile};
 use crate::value::MIN_BYTES;
-use checker::suggest::nearest;
+
+/// What is sent and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// Producers and consumers at a rate, in batches, for a while.
+    Batch,
+    /// One batch of 5,000 messages into a fresh topic, read at once: the test that found the bug
+    /// this project began with.
+    LargeBatch,
+}
 
 /// Where the cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RuntimeName {
-    /// Docker where its engine answers, else namespaces where the kernel allows them, else local.
+    /// Docker where its engine answers, else namespaces.
     Auto,
     /// Containers of a Docker engine.
     Docker,
     /// Processes in network namespaces: no Docker, no root.
     Namespaces,
-    /// Plain processes on the loopback behind links of this process: no privilege at all, and less
-    /// like a network (`harness list nemeses` says how much).
-    Local,
     /// Whole brokers in this process, in simulated time, exactly repeatable; see --seeds.
     Sim,
-    /// Somebody else's cluster, at --bootstrap (no faults), or worked by --driver (faults of
-    /// processes).
+    /// Somebody else's cluster, at --bootstrap; only `--nemesis none`.
     External,
-}
-
-/// How consumers come to their partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SubVia {
-    /// Each consumer has its share.
-    Assign,
-    /// The group decides.
-    Subscribe,
-}
-
-impl SubVia {
-    /// The name on the command line and in histories.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Assign => "assign",
-            Self::Subscribe => "subscribe",
-        }
-    }
 }
 
 /// When the broker counts a write as held.
@@ -66,20 +46,6 @@ pub enum DurabilityName {
     /// After the write, as Kafka does: durable by replication.
     Replicated,
 }
-
-const NEMESES: Names<NemesisList> = Names {
-    parse: parse_nemesis,
-    all: || {
-        let kinds = FaultKind::every().map(FaultKind::name);
-        kinds.chain(["all", "random", "none"]).collect()
-    },
-};
-
-/// Names of seeded bugs.
-pub(super) const BUGS: Names<SeededBug> = Names {
-    parse: parse_bug,
-    all: || SeededBug::ALL.iter().map(|bug| bug.name()).collect(),
-};
 
 /// Messages of a batch.
 const BATCH: u32 = 5000;
@@ -92,8 +58,8 @@ pub struct RunArgs {
     /// Faults: partition, kill, pause, delay-watermark and many more (`harness list nemeses`), a
     /// list of them (partition,kill); all (each that the runtime offers, in turn; give it --time);
     /// random (in each period some of them together, or none); or none [default: partition; none
-    /// for large-batch and for somebody else's cluster].
-    #[arg(long, value_name = "LIST", value_parser = NEMESES, hide_possible_values = true)]
+    /// for large-batch and for --bootstrap].
+    #[arg(long, value_name = "LIST", value_parser = parse_nemesis)]
     pub nemesis: Option<NemesisList>,
     /// What is sent and read.
     #[arg(long, value_enum, default_value_t = Workload::Batch)]
@@ -148,21 +114,6 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 2, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     pub consumers: u32,
-    /// Batches are transactions, of which one in ten is aborted on purpose (needs a broker with
-    /// transactions: --target kafka or --bootstrap).
-    #[arg(long)]
-    pub transactions: bool,
-    /// How consumers come to their partitions: each has its share (assign), or a group decides
-    /// (subscribe; needs a broker with groups: --target kafka or --bootstrap).
-    #[arg(long, value_enum, default_value_t = SubVia::Assign)]
-    pub sub_via: SubVia,
-    /// How many of the consumers pause for half a second after each poll.
-    #[arg(long, default_value_t = 0, value_name = "N",
-        value_parser = clap::value_parser!(u32).range(0..=256))]
-    pub slow_consumers: u32,
-    /// Share of the messages of large batches that goes to one partition, drawn from the seed.
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = parse_share)]
-    pub hot: f64,
     /// Brokers of the cluster.
     #[arg(long, default_value_t = 3, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=9))]
@@ -189,7 +140,7 @@ pub struct RunArgs {
     pub no_idempotence: bool,
     /// A rule of the broker that is switched off, to see the alarm ring (`harness list
     /// seeded-bugs`).
-    #[arg(long, value_name = "NAME", value_parser = BUGS, hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = parse_bug)]
     pub seeded_bug: Option<SeededBug>,
     /// Partitions cut the clients off, too, not only brokers from each other.
     #[arg(long)]
@@ -211,63 +162,21 @@ pub struct RunArgs {
     /// Stop at the first violation that is seen while the run goes on: heal, check, report, exit 1.
     #[arg(long)]
     pub fail_fast: bool,
-    /// Faults as that file tells them, instead of --nemesis: what --dry-run=toml prints, or a
-    /// run's schedule.toml; its settings hold where no flag says otherwise.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "overlap"])]
-    pub schedule: Option<PathBuf>,
-    /// Print the schedule of faults and do nothing; as TOML it can be edited and given to
-    /// --schedule.
-    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true,
-        default_missing_value = "text")]
-    pub dry_run: Option<Form>,
-    /// Show the run on the whole terminal while it goes on: watermarks by partition, unseen
-    /// messages, faults, alarms. Needs a terminal on standard error.
+    /// Print the schedule of faults and do nothing.
     #[arg(long)]
-    pub tui: bool,
+    pub dry_run: bool,
     /// One JSON object on standard output.
     #[arg(long)]
     pub json: bool,
     /// Folder of the runs; each run has its own in it, and `latest` points to the newest.
     #[arg(long, default_value = "results", value_name = "DIR")]
     pub out: PathBuf,
-    /// Leave the cluster running at the end (`harness heal` removes it); on somebody else's
-    /// cluster, leave the run's topics there.
+    /// Leave the cluster running at the end (`harness heal` removes it).
     #[arg(long)]
     pub keep: bool,
     /// Addresses of somebody else's cluster (HOST:PORT,...); implies --runtime external.
     #[arg(long, value_name = "ADDRESSES")]
     pub bootstrap: Option<String>,
-    /// What only simulations have.
-    #[command(flatten)]
-    pub sim: SimArgs,
-    /// Somebody else's cluster, and the commands that start, stop, kill and pause its brokers: a
-    /// `driver.toml` (docs/bring-your-own-broker.md); implies --runtime external.
-    #[arg(long, value_name = "FILE", conflicts_with = "bootstrap")]
-    pub driver: Option<PathBuf>,
-    /// Somebody else's cluster in the running containers of a compose file, which are killed,
-    /// stopped, paused and started; implies --runtime external.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["bootstrap", "driver"])]
-    pub compose: Option<PathBuf>,
-    /// What the driver can do, once it was read.
-    #[arg(skip)]
-    pub driven: Option<Vec<FaultKind>>,
-    /// The faults of --schedule, once they are read.
-    #[arg(skip)]
-    pub faults: Option<Vec<Fault>>,
-    /// The flags as they were given, each with its values: what repeats the run.
-    #[arg(skip)]
-    pub given: Vec<settings::Given>,
-}
-
-/// How a schedule is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// For people.
-    Text,
-    /// To be edited, and given to --schedule.
-    Toml,
-    /// As in schedule.json.
-    Json,
 }
 
 /// The faults of `--nemesis`; empty is `none`.
@@ -313,98 +222,35 @@ impl RunArgs {
     /// # Errors
     /// What the command line would say.
     pub fn parsed(flags: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        use clap::{CommandFactory as _, FromArgMatches as _};
+        use clap::Parser as _;
         let line = std::iter::once("run".to_owned()).chain(flags);
-        let clap = Alone::command();
-        let said = |error: clap::Error| error.to_string();
-        let matches = clap.clone().try_get_matches_from(line).map_err(said)?;
-        let mut args = Alone::from_arg_matches(&matches).map_err(said)?.args;
-        args.given = settings::given(&clap, settings::RUN, &matches);
-        Ok(args)
-    }
-
-    /// Whether that flag of a run takes no value.
-    #[must_use]
-    pub fn is_switch(flag: &str) -> bool {
-        use clap::CommandFactory as _;
-        settings::is_switch_of(&Alone::command(), settings::RUN, flag)
-    }
-
-    /// Reads the file of --schedule. From then on it says which kinds of faults there are.
-    ///
-    /// # Errors
-    /// What is wrong with it, at which line.
-    pub fn read_schedule(&mut self) -> anyhow::Result<()> {
-        let Some(path) = &self.schedule else {
-            return Ok(());
-        };
-        let file = ScheduleFile::read(path)?;
-        file.check(&self.limits())?;
-        self.set_faults(file.faults());
-        Ok(())
-    }
-
-    /// Faults from elsewhere than a seed.
-    pub fn set_faults(&mut self, faults: Vec<Fault>) {
-        let mut kinds: Vec<FaultKind> = faults.iter().map(|fault| fault.action.kind()).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        self.nemesis = Some(NemesisList(kinds, Choice::Named));
-        self.faults = Some(faults);
-    }
-
-    /// What a schedule has to keep to.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            nodes: self.brokers,
-            partitions: u32::try_from(self.partitions()).unwrap_or(1),
-            main_ms: u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX),
-            platform: self.platform(),
-        }
-    }
-
-    /// The size that suits the runtime.
-    #[must_use]
-    pub fn sized(&self) -> Self {
-        match self.runtime() {
-            RuntimeName::Sim => self.for_simulation(),
-            _ => self.clone(),
+        match Alone::try_parse_from(line) {
+            Ok(alone) => Ok(alone.args),
+            Err(error) => Err(error.to_string()),
         }
     }
 
     /// The faults.
     #[must_use]
     pub fn nemesis(&self) -> NemesisList {
-        let theirs = self.runtime() == RuntimeName::External;
-        let bare = self.workload == Workload::LargeBatch || theirs;
+        let bare = self.workload == Workload::LargeBatch || self.bootstrap.is_some();
         match &self.nemesis {
             Some(NemesisList(named, Choice::Named)) => NemesisList(named.clone(), Choice::Named),
             Some(NemesisList(_, choice)) => {
-                // Where there can be no disks of ours, what needs them is left out.
-                let disks = self.platform() == Platform::Sim || disks::possible().is_ok();
-                let driven = self.driven.as_ref();
-                let possible = |kind: &FaultKind| {
-                    (disks || !kind.is_of_disks())
-                        && driven.is_none_or(|kinds| kinds.contains(kind))
-                };
-                let kinds = FaultKind::usual(self.platform()).filter(possible);
-                NemesisList(kinds.collect(), *choice)
+                NemesisList(FaultKind::offered(self.platform()).collect(), *choice)
             }
             None if bare => NemesisList::default(),
             None => NemesisList(vec![FaultKind::Partition], Choice::Named),
         }
     }
 
-    /// Where the faults are done. Docker and namespaces offer the same; where `auto` comes to
-    /// something else, that is found out later.
+    /// Where the faults are done. Docker and namespaces offer the same.
     #[must_use]
     pub fn platform(&self) -> Platform {
         match self.runtime() {
             RuntimeName::Sim => Platform::Sim,
             RuntimeName::External => Platform::External,
             RuntimeName::Docker => Platform::Docker,
-            RuntimeName::Local => Platform::Local,
             RuntimeName::Auto | RuntimeName::Namespaces => Platform::Namespaces,
         }
     }
@@ -443,8 +289,8 @@ impl RunArgs {
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages.unwrap_or(match self.workload {
+            Workload::Batch => 100_000,
             Workload::LargeBatch => 5000,
-            _ => 100_000,
         })
     }
 
@@ -452,8 +298,8 @@ impl RunArgs {
     #[must_use]
     pub fn partitions(&self) -> i32 {
         self.partitions.unwrap_or(match self.workload {
+            Workload::Batch => 6,
             Workload::LargeBatch => 3,
-            _ => 6,
         })
     }
 
@@ -477,18 +323,12 @@ impl RunArgs {
         self.acks == Acks::All && !self.no_idempotence
     }
 
-    /// Whether somebody else's processes can be worked.
-    #[must_use]
-    pub fn is_driven(&self) -> bool {
-        self.driver.is_some() || self.compose.is_some()
-    }
-
-    /// The runtime, `--bootstrap` and `--driver` taken into account.
+    /// The runtime, `--bootstrap` taken into account.
     #[must_use]
     pub fn runtime(&self) -> RuntimeName {
-        match self.bootstrap.is_some() || self.is_driven() {
-            true => RuntimeName::External,
-            false => self.runtime,
+        match self.bootstrap {
+            Some(_) => RuntimeName::External,
+            None => self.runtime,
         }
     }
 
@@ -529,103 +369,6 @@ impl RunArgs {
         Ok(())
     }
 
-    /// What cannot be asked of the clients.
-    fn validate_clients(&self) -> Result<(), String> {
-        let groups =
-            self.target.target == Target::Kafka || self.bootstrap.is_some() || self.is_driven();
-        if self.sub_via == SubVia::Subscribe && !groups {
-            return Err(
-                "--sub-via subscribe needs a broker with consumer groups, which ours has not yet: \
-                 --target kafka, or --bootstrap HOST:PORT,.."
-                    .to_owned(),
-            );
-        }
-        if self.transactions && !groups {
-            return Err(
-                "--transactions needs a broker with transactions, which ours has not yet: \
-                 --target kafka, or --bootstrap HOST:PORT,.."
-                    .to_owned(),
-            );
-        }
-        if self.transactions && (!self.idempotence() || self.workload == Workload::LargeBatch) {
-            return Err(
-                "--transactions needs acks=all, idempotence, and a workload other than large-batch"
-                    .to_owned(),
-            );
-        }
-        if self.sub_via == SubVia::Subscribe && self.workload == Workload::LargeBatch {
-            return Err("--workload large-batch reads by assignment only".to_owned());
-        }
-        if self.slow_consumers > self.consumers {
-            let (slow, all) = (self.slow_consumers, self.consumers);
-            return Err(format!(
-                "--slow-consumers {slow} are more than there are: --consumers {all}"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Faults that the runtime does not offer.
-    fn validate_faults(&self) -> Result<(), String> {
-        let (platform, wanted) = (self.platform(), self.nemesis());
-        let missing = |kind: &&FaultKind| kind.fidelity(platform).is_none();
-        let Some(kind) = wanted.0.iter().find(missing) else {
-            return Ok(());
-        };
-        let offered: Vec<&str> = kind.platforms().map(Platform::name).collect();
-        let offered = offered.join(" or ");
-        Err(match platform {
-            Platform::External => format!(
-                "--nemesis {kind} needs a cluster of our own (--runtime {offered}): somebody \
-                 else's network and disks are out of reach"
-            ),
-            _ => format!("--nemesis {kind} needs --runtime {offered}"),
-        })
-    }
-
-    /// What cannot be asked of somebody else's cluster.
-    fn validate_external(&self) -> Result<(), String> {
-        if self.runtime() != RuntimeName::External {
-            return Ok(());
-        }
-        if self.bootstrap.is_none() && !self.is_driven() {
-            return Err(
-                "--runtime external needs --bootstrap HOST:PORT,..., --driver FILE or --compose \
-                 FILE"
-                    .to_owned(),
-            );
-        }
-        let wanted = self.nemesis();
-        if !wanted.0.is_empty() && !self.is_driven() {
-            return Err(format!(
-                "--nemesis {wanted} needs a cluster of our own, or somebody who works the brokers \
-                 (--driver FILE, --compose FILE); with --bootstrap only --nemesis none is possible"
-            ));
-        }
-        if self.seeded_bug.is_some() {
-            return Err("--seeded-bug needs a cluster of our own, not somebody else's".to_owned());
-        }
-        Ok(())
-    }
-
-    /// What cannot be asked of this machine, or together, where disks are to fail.
-    fn validate_disks(&self, platform: Platform, wanted: &NemesisList) -> Result<(), String> {
-        let of_disks = wanted.0.iter().find(|kind| kind.is_of_disks());
-        let (Platform::Docker | Platform::Namespaces, Some(kind)) = (platform, of_disks) else {
-            return Ok(());
-        };
-        if let Err(why) = disks::possible() {
-            return Err(format!("--nemesis {kind} is not possible here: {why}"));
-        }
-        if self.keep {
-            return Err(format!(
-                "--keep and --nemesis {kind} exclude each other: disks that faults can be done to \
-                 end with the harness"
-            ));
-        }
-        Ok(())
-    }
-
     /// What cannot be asked for together.
     ///
     /// # Errors
@@ -633,19 +376,23 @@ impl RunArgs {
     pub fn validate(&self) -> Result<(), String> {
         self.target.validate()?;
         self.validate_kafka()?;
-        self.validate_faults()?;
-        self.validate_disks(self.platform(), &self.nemesis())?;
+        let (platform, wanted) = (self.platform(), self.nemesis());
+        let missing = |kind: &&FaultKind| kind.fidelity(platform).is_none();
+        if platform != Platform::External
+            && let Some(kind) = wanted.0.iter().find(missing)
+        {
+            let offered: Vec<&str> = kind.platforms().map(Platform::name).collect();
+            return Err(format!(
+                "--nemesis {kind} needs --runtime {}",
+                offered.join(" or ")
+            ));
+        }
         if self.runtime() != RuntimeName::Sim {
-            if self.sim != SimArgs::default() {
-                return Err(format!("{} needs --runtime sim", self.sim.flags().trim()));
-            }
             if self.seeds != 1 {
                 return Err("--seeds needs --runtime sim".to_owned());
             }
-        } else if self.tui {
-            return Err("--tui shows a run as it goes; --runtime sim has no such time".to_owned());
-        } else if self.workload == Workload::LargeBatch {
-            return Err("--runtime sim has no --workload large-batch".to_owned());
+        } else if self.workload != Workload::Batch {
+            return Err("--runtime sim has only --workload batch".to_owned());
         } else if self.durability() == DurabilityName::Replicated
             && self.nemesis().0.contains(&FaultKind::Blackout)
         {
@@ -655,17 +402,26 @@ impl RunArgs {
                     .to_owned(),
             );
         }
-        self.validate_external()?;
-        self.validate_clients()?;
-        let with_us = [RuntimeName::Namespaces, RuntimeName::Local];
-        if self.keep && with_us.contains(&self.runtime()) {
-            return Err(
-                "--keep needs Docker: namespaces, and local links, end with the harness".to_owned(),
-            );
+        if self.runtime() == RuntimeName::External {
+            if self.bootstrap.is_none() {
+                return Err("--runtime external needs --bootstrap HOST:PORT,...".to_owned());
+            }
+            if !self.nemesis().0.is_empty() {
+                let wanted = self.nemesis();
+                return Err(format!(
+                    "--nemesis {wanted} needs a cluster of our own; with --bootstrap only \
+                     --nemesis none is possible"
+                ));
+            }
+            if self.seeded_bug.is_some() {
+                return Err("--seeded-bug needs a cluster of our own, not --bootstrap".to_owned());
+            }
+        }
+        if self.keep && self.runtime() == RuntimeName::Namespaces {
+            return Err("--keep needs Docker: namespaces end with the harness".to_owned());
         }
         let factor = self.replication_factor();
-        let theirs = self.runtime() == RuntimeName::External;
-        if !theirs && i64::from(factor) > i64::from(self.brokers) {
+        if self.bootstrap.is_none() && i64::from(factor) > i64::from(self.brokers) {
             let brokers = self.brokers;
             return Err(format!(
                 "--replication-factor {factor} needs as many brokers; there are {brokers}"
@@ -710,7 +466,7 @@ fn parse_nemesis(text: &str) -> Result<NemesisList, String> {
     Ok(NemesisList(kinds, Choice::Named))
 }
 
-fn parse_bug(text: &str) -> Result<SeededBug, String> {
+pub(super) fn parse_bug(text: &str) -> Result<SeededBug, String> {
     SeededBug::by_name(text).ok_or_else(|| {
         let names = SeededBug::ALL.iter().map(|bug| bug.name());
         match nearest(text, names) {
@@ -732,13 +488,6 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
         _ => Err(format!("`{text}` is no number of messages a second")),
-    }
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err(format!("`{text}` is no share from 0 to 1")),
     }
 }
 

@@ -18,15 +18,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::{BatchOutcome, ClientSettings, Fate, conclude};
-use crate::history::Kind;
 use crate::value::{self, Identity};
 
 /// Reports are waited for a little longer than librdkafka needs to give a message up.
 const REPORT_SLACK: Duration = Duration::from_secs(3);
-
-/// A coordinator may have to be elected first.
-const INIT_WITHIN: Duration = Duration::from_secs(10);
-const TRANSACTION_SLACK: Duration = Duration::from_secs(10);
 
 /// A message to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,69 +105,6 @@ impl BatchProducer {
             delivery_timeout: settings.delivery_timeout,
             first_ticket: 0,
         })
-    }
-
-    /// A producer of transactions. Whoever had that id before is fenced, and its open transaction
-    /// aborted.
-    ///
-    /// # Errors
-    /// Where librdkafka refuses the configuration, or no coordinator answers in time.
-    pub fn transactional(settings: &ClientSettings, id: &str) -> KafkaResult<Self> {
-        let reports = Reports {
-            heard: Mutex::new(Vec::new()),
-        };
-        // A transaction is not given up by its coordinator before its messages are by the client.
-        let timeout = settings.delivery_timeout + TRANSACTION_SLACK;
-        let mut config = settings.producer();
-        config
-            .set("transactional.id", id)
-            .set("transaction.timeout.ms", timeout.as_millis().to_string());
-        let producer = Self {
-            inner: config.create_with_context(reports)?,
-            delivery_timeout: settings.delivery_timeout,
-            first_ticket: 0,
-        };
-        producer.inner.init_transactions(INIT_WITHIN)?;
-        Ok(producer)
-    }
-
-    /// Begins a transaction: what is sent from now on is in it.
-    ///
-    /// # Errors
-    /// Where the producer is in no state to.
-    pub fn begin(&self) -> KafkaResult<()> {
-        self.inner.begin_transaction()
-    }
-
-    /// Commits the transaction, or aborts it where that has become necessary. Returns what it came
-    /// to (`ok`, `fail` if it was certainly aborted, else `info`), whether the producer can go on,
-    /// and why, if it did not go well.
-    pub fn commit(&self) -> (Kind, bool, Option<String>) {
-        let deadline = Instant::now() + self.delivery_timeout;
-        loop {
-            let error = match self.inner.commit_transaction(self.delivery_timeout) {
-                Ok(()) => return (Kind::Ok, true, None),
-                Err(error) => error,
-            };
-            let why = Some(error.to_string());
-            match &error {
-                KafkaError::Transaction(e) if e.txn_requires_abort() => {
-                    let aborted = self.abort().is_ok();
-                    let kind = if aborted { Kind::Fail } else { Kind::Info };
-                    return (kind, aborted, why);
-                }
-                KafkaError::Transaction(e) if e.is_retriable() && Instant::now() < deadline => {}
-                _ => return (Kind::Info, false, why),
-            }
-        }
-    }
-
-    /// Aborts the transaction.
-    ///
-    /// # Errors
-    /// Where no coordinator says that it is; it will be, when it times out.
-    pub fn abort(&self) -> KafkaResult<()> {
-        self.inner.abort_transaction(self.delivery_timeout)
     }
 
     /// Sends the messages in order, and returns when the fate of each is known. `give_up` is

@@ -4,7 +4,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
-use crate::clients::{Acks, Library, Manners};
+use crate::clients::{Acks, Library};
 use crate::history::Kind;
 
 const TOPIC: &str = "t";
@@ -17,7 +17,6 @@ fn settings(bootstrap: String, delivery_timeout: Duration) -> ClientSettings {
         idempotence: true,
         delivery_timeout,
         library: Library::Librdkafka,
-        manners: Manners::default(),
     }
 }
 

@@ -192,7 +192,7 @@ impl LogReader {
 }
 
 /// After these librdkafka does not go on by itself.
-pub(super) fn ends_reading(code: RDKafkaErrorCode) -> bool {
+fn ends_reading(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::AutoOffsetReset

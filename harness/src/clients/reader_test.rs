@@ -5,7 +5,7 @@ use std::time::Instant;
 use rdkafka::mocking::MockCluster;
 
 use super::*;
-use crate::clients::{Acks, BatchProducer, Library, Manners, Outgoing};
+use crate::clients::{Acks, BatchProducer, Library, Outgoing};
 use crate::history::Kind;
 
 const TOPIC: &str = "t";
@@ -18,7 +18,6 @@ fn settings(bootstrap: String) -> ClientSettings {
         idempotence: true,
         delivery_timeout: Duration::from_secs(20),
         library: Library::Librdkafka,
-        manners: Manners::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use super::{Library, Manners};
+use super::Library;
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,6 @@ pub struct ClientSettings {
     pub delivery_timeout: Duration,
     /// What the clients are made of.
     pub library: Library,
-    /// How our own clients behave.
-    pub manners: Manners,
 }
 
 /// A leader that cannot commit holds a request back for this long, and no longer: then the
@@ -114,18 +112,6 @@ impl ClientSettings {
         config
     }
 
-    /// The configuration of a member of a group. It commits when it is told to.
-    #[must_use]
-    pub fn member(&self, group: &str) -> ClientConfig {
-        let mut config = self.reader();
-        config
-            .set("group.id", group)
-            // The least that Kafka allows by default: members are replaced within a fault.
-            .set("session.timeout.ms", "6000")
-            .set("heartbeat.interval.ms", "1000");
-        config
-    }
-
     /// The configuration of a reader. There is no `group.id`, so no coordinator is ever asked.
     #[must_use]
     pub fn reader(&self) -> ClientConfig {
@@ -164,7 +150,6 @@ mod tests {
                 idempotence,
                 delivery_timeout: Duration::from_secs(30),
                 library: Library::Librdkafka,
-                manners: Manners::default(),
             };
             let created = settings
                 .producer()
@@ -172,8 +157,6 @@ mod tests {
             assert!(created.is_ok(), "{acks}: {:?}", created.err());
             let reader: Result<rdkafka::consumer::BaseConsumer, _> = settings.reader().create();
             assert!(reader.is_ok(), "{:?}", reader.err());
-            let member: Result<rdkafka::consumer::BaseConsumer, _> = settings.member("g").create();
-            assert!(member.is_ok(), "{:?}", member.err());
         }
     }
 

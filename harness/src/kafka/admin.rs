@@ -1,21 +1,17 @@
-//! What a broker says about the cluster, and creation and removal of topics.
+//! What a broker says about the cluster, and creation of topics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
-};
+use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Conn, RequestError, name_of};
 
 const METADATA_VERSION_MAX: i16 = 12;
 const CREATE_TOPICS_VERSION_MAX: i16 = 7;
-/// The last version in which topics are told by a list of names.
-const DELETE_TOPICS_VERSION_MAX: i16 = 5;
 
 /// A broker as another broker advertises it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,40 +180,6 @@ pub async fn create_topic(
         Some(result) => Err(RequestError::Refused {
             address: conn.address().to_owned(),
             what: "CreateTopics",
-            code: name_of(result.error_code),
-            message: result
-                .error_message
-                .as_ref()
-                .map(|message| message.to_string())
-                .unwrap_or_default(),
-        }),
-    }
-}
-
-/// Removes topics, through a broker that forwards to the controller if need be. One that is not
-/// there any more is no error.
-///
-/// # Errors
-/// Where the broker does not answer, refuses, or does not offer it
-/// ([`RequestError::Unsupported`]).
-pub async fn delete_topics(
-    conn: &mut Conn,
-    topics: &[String],
-    within: Duration,
-) -> Result<(), RequestError> {
-    let version = conn.version_of::<DeleteTopicsRequest>(DELETE_TOPICS_VERSION_MAX)?;
-    let names = topics.iter().cloned().map(StrBytes::from_string);
-    let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    let request = DeleteTopicsRequest::default()
-        .with_topic_names(names.map(TopicName).collect())
-        .with_timeout_ms(timeout_ms);
-    let answer = conn.ask("DeleteTopics", &request, version, within).await?;
-    let refused = |code: i16| code != 0 && name_of(code) != "UNKNOWN_TOPIC_OR_PARTITION";
-    match answer.responses.iter().find(|one| refused(one.error_code)) {
-        None => Ok(()),
-        Some(result) => Err(RequestError::Refused {
-            address: conn.address().to_owned(),
-            what: "DeleteTopics",
             code: name_of(result.error_code),
             message: result
                 .error_message

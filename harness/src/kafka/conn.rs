@@ -235,46 +235,6 @@ impl Conn {
         }
     }
 
-    /// Asks several questions at once, on this one connection, and waits for all answers, which
-    /// must come in their order. After the first that does not come there are none.
-    pub async fn ask_all<R: Request>(
-        &mut self,
-        what: &'static str,
-        requests: &[R],
-        version: i16,
-        within: Duration,
-    ) -> Vec<Result<R::Response, RequestError>> {
-        let mut answers = Vec::with_capacity(requests.len());
-        if self.broken {
-            answers.push(Err(self.broke("an earlier request on it failed".to_owned())));
-            return answers;
-        }
-        self.broken = true;
-        let first = self.correlation.wrapping_add(1);
-        let asking = async {
-            for request in requests {
-                self.correlation = self.correlation.wrapping_add(1);
-                let frame = self.frame(request, version)?;
-                self.send(&frame).await?;
-            }
-            for (_, correlation) in requests.iter().zip(first..) {
-                let answer = self.receive().await?;
-                answers.push(Ok(self.decode::<R>(answer, version, correlation)?));
-            }
-            Ok(())
-        };
-        match timeout(within, asking).await {
-            Ok(Ok(())) => self.broken = false,
-            Ok(Err(error)) => answers.push(Err(error)),
-            Err(_) => answers.push(Err(RequestError::Timeout {
-                address: self.address.clone(),
-                what,
-                within,
-            })),
-        }
-        answers
-    }
-
     async fn exchange<R: Request>(
         &mut self,
         what: &'static str,
@@ -295,7 +255,7 @@ impl Conn {
                 });
             }
         };
-        let response = self.decode::<R>(answer, version, self.correlation)?;
+        let response = self.decode::<R>(answer, version)?;
         self.broken = false;
         Ok(response)
     }
@@ -317,20 +277,11 @@ impl Conn {
     }
 
     async fn round_trip(&mut self, frame: &[u8]) -> Result<Bytes, RequestError> {
-        self.send(frame).await?;
-        self.receive().await
-    }
-
-    async fn send(&mut self, frame: &[u8]) -> Result<(), RequestError> {
-        let sent = self.stream.write_all(frame).await;
-        sent.map_err(|e| self.broke(e.to_string()))
-    }
-
-    async fn receive(&mut self) -> Result<Bytes, RequestError> {
         let broke = |e: std::io::Error| RequestError::Broken {
             address: self.address.clone(),
             why: e.to_string(),
         };
+        self.stream.write_all(frame).await.map_err(broke)?;
         let length = self.stream.read_u32().await.map_err(broke)? as usize;
         if length > FRAME_BYTES_MAX {
             return Err(self.protocol(format!("an answer of {length} bytes")));
@@ -344,7 +295,6 @@ impl Conn {
         &self,
         mut answer: Bytes,
         version: i16,
-        correlation: i32,
     ) -> Result<R::Response, RequestError> {
         // ApiVersions answers always have the oldest header, so that any client can read them.
         let header_version = if R::KEY == API_VERSIONS {
@@ -354,8 +304,8 @@ impl Conn {
         };
         let header = ResponseHeader::decode(&mut answer, header_version)
             .map_err(|e| self.protocol(format!("header: {e}")))?;
-        if header.correlation_id != correlation {
-            let (got, want) = (header.correlation_id, correlation);
+        if header.correlation_id != self.correlation {
+            let (got, want) = (header.correlation_id, self.correlation);
             return Err(self.protocol(format!("answer {got} to question {want}")));
         }
         let response = R::Response::decode(&mut answer, version)

@@ -13,11 +13,11 @@ mod pool;
 mod quorum;
 
 pub use admin::{
-    BrokerView, ClusterView, CreateTopic, PartitionView, create_topic, delete_topics,
-    describe_cluster, touch_topic,
+    BrokerView, ClusterView, CreateTopic, PartitionView, create_topic, describe_cluster,
+    touch_topic,
 };
 pub use conn::{Conn, RequestError};
 pub use errors::name_of;
-pub use offsets::{PartitionOffsets, Sought, list_offsets, offset_at};
+pub use offsets::{PartitionOffsets, list_offsets};
 pub use pool::{Brokers, newest};
 pub use quorum::{QuestionUnknown, QuorumLeader, quorum_leader};

@@ -49,7 +49,7 @@ pub async fn list_offsets(
     ];
     for (timestamp, isolation) in questions {
         let version = conn.version_of::<ListOffsetsRequest>(VERSION_MAX)?;
-        let request = request(topic, 0..partitions, timestamp, isolation);
+        let request = request(topic, partitions, timestamp, isolation);
         let answer = conn.ask("ListOffsets", &request, version, within).await?;
         for partition in answer.topics.into_iter().flat_map(|t| t.partitions) {
             let entry = all.entry(partition.partition_index).or_default();
@@ -70,57 +70,8 @@ pub async fn list_offsets(
     Ok(all)
 }
 
-/// Asks a partition's leader for the first offset of a time (ms since 1970) or later, or for one
-/// of its ends ([`Sought`]); `None` where there is none.
-///
-/// # Errors
-/// Where the broker does not answer, or refuses.
-pub async fn offset_at(
-    conn: &mut Conn,
-    topic: &str,
-    partition: i32,
-    sought: Sought,
-    within: Duration,
-) -> Result<Option<i64>, RequestError> {
-    let version = conn.version_of::<ListOffsetsRequest>(VERSION_MAX)?;
-    let timestamp = match sought {
-        Sought::Earliest => EARLIEST,
-        Sought::Latest => LATEST,
-        Sought::Time(millis) => millis,
-    };
-    let request = request(topic, partition..partition + 1, timestamp, READ_COMMITTED);
-    let answer = conn.ask("ListOffsets", &request, version, within).await?;
-    let told = answer.topics.into_iter().flat_map(|topic| topic.partitions);
-    let told = told.into_iter().next();
-    match told {
-        Some(told) if told.error_code != 0 => Err(RequestError::Refused {
-            address: conn.address().to_owned(),
-            what: "ListOffsets",
-            code: name_of(told.error_code),
-            message: String::new(),
-        }),
-        told => Ok(told.map(|told| told.offset).filter(|offset| *offset >= 0)),
-    }
-}
-
-/// Which offset is sought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sought {
-    /// The first that there is.
-    Earliest,
-    /// The end.
-    Latest,
-    /// The first record of this time (ms since 1970) or later.
-    Time(i64),
-}
-
-fn request(
-    topic: &str,
-    partitions: std::ops::Range<i32>,
-    timestamp: i64,
-    isolation: i8,
-) -> ListOffsetsRequest {
-    let partitions = partitions
+fn request(topic: &str, partitions: i32, timestamp: i64, isolation: i8) -> ListOffsetsRequest {
+    let partitions = (0..partitions)
         .map(|index| {
             ListOffsetsPartition::default()
                 .with_partition_index(index)

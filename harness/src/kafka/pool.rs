@@ -7,8 +7,7 @@ use tokio::sync::Mutex;
 
 use super::{
     ClusterView, Conn, CreateTopic, PartitionOffsets, PartitionView, QuestionUnknown, QuorumLeader,
-    RequestError, create_topic, delete_topics, describe_cluster, list_offsets, quorum,
-    quorum_leader, touch_topic,
+    RequestError, create_topic, describe_cluster, list_offsets, quorum, quorum_leader, touch_topic,
 };
 
 /// The brokers of a cluster by id, each asked on its own connection.
@@ -159,30 +158,6 @@ impl Brokers {
                 Err(RequestError::Refused { ref code, .. }) if code == "TOPIC_ALREADY_EXISTS" => {
                     return Ok(());
                 }
-                Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| self.unknown(-1)))
-    }
-
-    /// Removes topics through the first broker that does it.
-    ///
-    /// # Errors
-    /// The last failure, where none does.
-    pub async fn delete_topics(
-        &self,
-        topics: &[String],
-        within: Duration,
-    ) -> Result<(), RequestError> {
-        let mut last = None;
-        for slot in self.slots.values() {
-            let mut guard = slot.conn.lock().await;
-            let result = match opened(&slot.address, &mut guard, within).await {
-                Ok(conn) => delete_topics(conn, topics, within).await,
-                Err(error) => Err(error),
-            };
-            match result {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }

@@ -67,42 +67,29 @@ fn leader_of(answer: &DescribeQuorumResponse) -> Result<Option<QuorumLeader>, i1
         .max())
 }
 
-/// The newest of what brokers answered. `Err`: nobody names a leader, and somebody does not know
-/// the question or may not be asked it; one that is silent or knows of no leader does not outweigh
-/// that.
+/// The newest of what brokers answered. `Err`: none of those that answer knows the question.
 ///
 /// # Errors
 /// Where Metadata has to be asked instead.
 pub(super) fn newest_leader(
     answers: impl IntoIterator<Item = Result<Option<QuorumLeader>, RequestError>>,
 ) -> Result<Option<QuorumLeader>, QuestionUnknown> {
-    let (mut newest, mut unknown) = (None, false);
+    let (mut newest, mut unknown, mut known) = (None, false, false);
     for answer in answers {
         match answer {
-            Ok(leader) => newest = newest.max(leader),
-            Err(error) => unknown |= is_no_answer(&error),
+            Ok(leader) => {
+                known = true;
+                newest = newest.max(leader);
+            }
+            Err(RequestError::Unsupported { .. }) => unknown = true,
+            // Those that are cut off do not count, whatever they are.
+            Err(_) => {}
         }
     }
-    if unknown && newest.is_none() {
+    if unknown && !known {
         return Err(QuestionUnknown);
     }
     Ok(newest)
-}
-
-/// Whether a broker will never answer the question, however often it is asked. Those that are cut
-/// off do not count, whatever they are, nor does one whose quorum has no leader just now.
-fn is_no_answer(error: &RequestError) -> bool {
-    match error {
-        RequestError::Unsupported { .. } => true,
-        RequestError::Refused { code, .. } => [
-            "UNSUPPORTED_VERSION",
-            "INVALID_REQUEST",
-            "UNKNOWN_TOPIC_OR_PARTITION",
-            "CLUSTER_AUTHORIZATION_FAILED",
-        ]
-        .contains(&code.as_str()),
-        _ => false,
-    }
 }
 
 /// The brokers do not offer DescribeQuorum.
@@ -150,25 +137,5 @@ mod tests {
         let answers = [Err(unreachable()), Err(unsupported())];
         assert_eq!(newest_leader(answers), Err(QuestionUnknown));
         assert_eq!(newest_leader([Err(unreachable())]), Ok(None));
-        // Nor does one that offers the question and never has an answer.
-        assert_eq!(
-            newest_leader([Ok(None), Err(unsupported())]),
-            Err(QuestionUnknown)
-        );
-        let answers = [Err(unsupported()), Ok(leader(1, 2))];
-        assert_eq!(newest_leader(answers), Ok(leader(1, 2)));
-    }
-
-    #[test]
-    fn a_refusal_that_lasts_is_no_answer_and_one_that_passes_is() {
-        let refused = |code: &str| RequestError::Refused {
-            address: "n1:9092".to_owned(),
-            what: "DescribeQuorum",
-            code: code.to_owned(),
-            message: String::new(),
-        };
-        let never = newest_leader([Err(refused("CLUSTER_AUTHORIZATION_FAILED"))]);
-        assert_eq!(never, Err(QuestionUnknown));
-        assert_eq!(newest_leader([Err(refused("NOT_CONTROLLER"))]), Ok(None));
     }
 }

@@ -203,7 +203,6 @@ fn stored(dir: &Path) -> anyhow::Result<Vec<Matrix>> {
         RuntimeName::Sim,
         RuntimeName::Docker,
         RuntimeName::Namespaces,
-        RuntimeName::Local,
     ];
     let mut all = Vec::new();
     for runtime in order {

@@ -22,89 +22,10 @@ fn special(bug: SeededBug) -> &'static [&'static str] {
     match bug {
         // Only acks=1 is answered before the record is held.
         SeededBug::AckBeforeAppend => &["--acks", "1", "--replication-factor", "1"],
-        // Replicas that are always on brokers 1, 2 and 3 show where there is no third.
-        SeededBug::HardcodedAssignment => &["--brokers", "2", "--min-insync-replicas", "1"],
-        // Only an ISR of one leaves two brokers to elect another.
-        SeededBug::UncleanElection => &["--min-insync-replicas", "1"],
+        // Replicas that are always on brokers 1, 2 and 3 show where there are others.
+        SeededBug::HardcodedAssignment => &["--brokers", "5"],
         _ => &[],
     }
-}
-
-/// Where time is simulated: the moment that a bug needs, or the clients that it shows to.
-fn simulated(bug: SeededBug) -> &'static [&'static str] {
-    match bug {
-        SeededBug::TruncateToHw | SeededBug::EpochEndOffByOne => &["--ambush", "blips"],
-        SeededBug::ExpandAfterCommit | SeededBug::RollbackOnUnknown => &["--ambush", "joiner"],
-        SeededBug::ExpandWithoutLeso => &["--ambush", "fenced-joiner"],
-        SeededBug::StaleBrokerEpoch => &["--ambush", "reborn-joiner"],
-        SeededBug::LastReplicaStanding => &["--ambush", "last-standing"],
-        // Copies of a batch come together where a producer does not wait for the first.
-        SeededBug::CheckThenActSequences => &["--ambush", "stutter", "--request-timeout", "120"],
-        SeededBug::DuplicateAckedEarly => &["--request-timeout", "300"],
-        // The oldest of several batches is sent again.
-        SeededBug::DedupeWindow1 => &["--request-timeout", "500", "--pipeline", "4"],
-        // Requests wait behind each other on one connection.
-        SeededBug::ResponseOutOfOrder => &["--pipeline", "4", "--partitions", "9", "--batch", "40"],
-        SeededBug::NoProducerEpochFence => &["--zombies"],
-        // What is out of range is told by where its consumers go on.
-        SeededBug::RangeErrorAboveHw => &["--ambush", "blips", "--offset-reset", "earliest"],
-        SeededBug::TimeIndexStrict => &["--seek-by-time"],
-        // Nobody else wakes a fetch that has missed its records.
-        SeededBug::LostWakeup => &[
-            "--messages",
-            "600",
-            "--partitions",
-            "9",
-            "--fetch-wait",
-            "20000",
-        ],
-        // The tail that is torn has to be long.
-        SeededBug::TornTailAccepted => &["--ambush", "torn"],
-        _ => &[],
-    }
-}
-
-/// Why a bug that its own tests see is hard to see from outside.
-pub fn why_hidden(bug: SeededBug) -> Option<&'static str> {
-    Some(match bug {
-        SeededBug::NoEpochFence => {
-            "a fetch would have to be under way for two elections, arrive at a process that leads \
-             again, and name a position that the divergence check (R3) lets pass; the model finds \
-             it with a delayed message and three epochs"
-        }
-        SeededBug::IsrNeverShrinks => {
-            "writes wait for as long as the follower is cut off and are acknowledged when it is \
-             back: slow, which no profile forbids while a fault holds"
-        }
-        SeededBug::StickyControllerClock => {
-            "whoever is fenced too soon is back with its next heartbeat: some more elections, and \
-             nothing that a history forbids"
-        }
-        SeededBug::RollbackOnUnknown => {
-            "a leader that hears nothing of its proposal is fenced, and its followers leave it, \
-             before it gives the proposal up"
-        }
-        SeededBug::TornView => {
-            "with one writer a partition the next publication follows within the same group \
-             commit, and what consumers are promised is bounded by the log beside it"
-        }
-        _ => return None,
-    })
-}
-
-/// The faults of the catalogue, or others: an ambush brings its own.
-fn nemeses(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Vec<&'static str> {
-    let in_simulation: Option<&[&str]> = match bug {
-        _ if runtime != RuntimeName::Sim => None,
-        _ if simulated(bug).contains(&"--ambush") => Some(&[]),
-        // What is acknowledged and not yet written is lost with the power.
-        SeededBug::AckBeforeAppend => Some(&["slow-disk", "lose-unsynced"]),
-        SeededBug::DedupeWindow1 => Some(&["delay-watermark", "kill"]),
-        // The leader's port of replication is cut off alone, so that the ISR shrinks to it.
-        SeededBug::UncleanElection => Some(&["port-partition", "kill"]),
-        _ => None,
-    };
-    in_simulation.map_or_else(|| entry.nemeses.to_vec(), <[&str]>::to_vec)
 }
 
 /// The runs of one bug.
@@ -112,8 +33,7 @@ fn nemeses(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Vec<&'static 
 /// # Errors
 /// Says why there are none: what it needs the runtime does not have.
 pub fn of(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Result<Experiment, String> {
-    let named = nemeses(entry, bug, runtime).into_iter();
-    let named = named.filter(|name| *name != "none");
+    let named = entry.nemeses.iter().copied().filter(|name| *name != "none");
     let offered = |name: &&str| match name.parse::<FaultKind>() {
         Ok(kind) => kind.fidelity(platform(runtime)).is_some(),
         Err(_) => false,
@@ -134,9 +54,6 @@ pub fn of(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Result<Experim
         flags.push("--overlap".to_owned());
     }
     flags.extend(special(bug).iter().map(|&flag| flag.to_owned()));
-    if runtime == RuntimeName::Sim {
-        flags.extend(simulated(bug).iter().map(|&flag| flag.to_owned()));
-    }
     Ok(Experiment {
         bug: Some(bug),
         flags,
@@ -146,7 +63,6 @@ pub fn of(entry: &Entry, bug: SeededBug, runtime: RuntimeName) -> Result<Experim
 fn platform(runtime: RuntimeName) -> Platform {
     match runtime {
         RuntimeName::Sim => Platform::Sim,
-        RuntimeName::Local => Platform::Local,
         _ => Platform::Namespaces,
     }
 }

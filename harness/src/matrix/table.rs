@@ -7,7 +7,7 @@ use broker::chaos::seeded_bug::SeededBug;
 use serde::{Deserialize, Serialize};
 
 use super::trial::Tally;
-use super::{plan, wilson};
+use super::wilson;
 
 /// One bug on one runtime.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,11 +106,7 @@ const HEAD: &str = "# Seeded bugs: which alarm rings\n\n\
     95 % Wilson interval of the share); *first after* is how many runs, and how many seconds of \
     their own clock, it took until the first. *Tests inside* are those of the broker's own crate \
     (model, random walks, unit tests) that see the bug without a cluster.\n\n\
-    A bug that no run shows says **escapes**. Beside the checker's anomalies there are alarms of \
-    the simulated clients and of the test bed, for what no correct broker does and no history \
-    tells: `answers-mixed-up` (an answer to another question), `sequence-refused` (a retry that \
-    is in order), `late-delivery` (unread for long with nothing wrong), \
-    `not-whole` (a replica out of sync long after the last fault), `goes-on-after-failed-sync`, and `assertion` (a broker's own). Made by:\n\n";
+    A bug that no history shows says **escapes**. Made by:\n\n";
 
 fn entry_row(entry: &Entry, all: &[Matrix]) -> String {
     let id = entry.id();
@@ -123,14 +119,13 @@ fn entry_row(entry: &Entry, all: &[Matrix]) -> String {
     let mut row = format!("| {id} | {name} | {rule} | {} |", inside(entry));
     for matrix in all {
         let one = matrix.bugs.iter().find(|row| row.id.as_ref() == Some(&id));
-        let hidden = entry.bug.and_then(plan::why_hidden);
-        row.push_str(&cells(one, hidden));
+        row.push_str(&cells(one));
     }
     row.push('\n');
     row
 }
 
-fn cells(row: Option<&Row>, hidden: Option<&str>) -> String {
+fn cells(row: Option<&Row>) -> String {
     let Some(row) = row else {
         return " - | - | - | - |".to_owned();
     };
@@ -143,10 +138,7 @@ fn cells(row: Option<&Row>, hidden: Option<&str>) -> String {
         _ => "-".to_owned(),
     };
     let by = match (row.tally.alarms, row.tally.broken.first_key_value()) {
-        (0, None) => match hidden {
-            Some(why) => format!("**escapes**: {why}"),
-            None => "**escapes**".to_owned(),
-        },
+        (0, None) => "**escapes**".to_owned(),
         (0, Some((_, why))) => {
             let some = row.tally.broken.len();
             format!("no verdict, but {some} runs ended early, as the first: {why}")

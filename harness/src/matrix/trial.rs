@@ -45,16 +45,9 @@ fn in_simulation(one: &Experiment, seed: u64) -> anyhow::Result<Trial> {
     let args = args.map_err(anyhow::Error::msg)?.for_simulation();
     let (simulated, verdict) = simulated::of_seed(&args, seed)?;
     let mut trial = Trial::of(&verdict, simulated.simulated.as_secs_f64());
-    for breach in &simulated.breaches {
-        if !trial.by.iter().any(|name| name == breach.name) {
-            trial.by.push(breach.name.to_owned());
-        }
-    }
     if !simulated.panics.is_empty() {
         trial.alarm = true;
         trial.by.push("assertion".to_owned());
-        trial.broken = None;
-    } else if trial.alarm {
         trial.broken = None;
     } else if let Some(first) = simulated.broken.first() {
         trial.broken = Some(first.clone());
@@ -74,7 +67,6 @@ fn as_command(
         .args(one.arguments(runtime, seed))
         .args(["--json", "--out"])
         .arg(dir)
-        .env(crate::cli::settings::NONE, "1")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()

@@ -2,35 +2,35 @@
 
 use serde_json::{Value as Json, json};
 
-use super::Place;
-use crate::cli::{RunArgs, Setting};
+use super::Own;
+use crate::cli::{RunArgs, Setting, Workload};
 use crate::history::{Event, Kind, Process, Recorder, Value};
 
 /// Every setting.
 #[must_use]
-pub fn config(args: &RunArgs, seed: u64, place: Option<&Place>, faults: usize) -> Json {
+pub fn config(args: &RunArgs, seed: u64, own: Option<&Own>, faults: usize) -> Json {
     json!({
-        "workload": args.workload.name(),
+        "workload": match args.workload {
+            Workload::Batch => "batch",
+            Workload::LargeBatch => "large-batch",
+        },
         "nemesis": args.nemesis().to_string(),
         // What vacuity holds the run to: faults that are scheduled, and complete passes.
         "faults": faults,
-        "passes": if place.is_some_and(Place::restarts) { 2 } else { 1 },
-        "runtime": place.map_or("external", Place::name),
+        "passes": if own.is_some() { 2 } else { 1 },
+        "runtime": own.map_or("external", |own| own.kind.name()),
         "seed": seed,
         "acks": args.acks.to_string(),
         "idempotence": args.idempotence(),
         "isolation": "read_committed",
         "min-isr": args.min_insync_replicas(),
         "replication-factor": args.replication_factor(),
-        "sub-via": args.sub_via.name(),
+        "sub-via": "assign",
         "brokers": args.brokers,
         "partitions": args.partitions(),
         "producers": args.producers,
         "trickles": args.trickles,
         "consumers": args.consumers,
-        "transactions": args.transactions,
-        "slow-consumers": args.slow_consumers,
-        "hot": args.hot,
         "batch": args.batch,
         "messages": args.messages(),
         "rate": args.rate(),
@@ -40,7 +40,6 @@ pub fn config(args: &RunArgs, seed: u64, place: Option<&Place>, faults: usize) -
         "target": args.target.target.name(),
         "broker-config": settings(&args.target.broker_config),
         "topic-config": settings(&args.topic_config),
-        "simulation": args.sim.flags().trim(),
         "seeded-bug": args.seeded_bug.map(|bug| bug.name()),
         "recovery-limit-seconds": args.recovery_limit.as_secs_f64(),
     })

@@ -1,8 +1,8 @@
 //! The nemesis at work beside the clients, its steps in the history and on the board.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nemesis::{Execution, Executor, Journal, Observer, Schedule, Step};
+use nemesis::{Execution, Executor, Journal, Observer, Schedule, Step, StepKind};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,6 +17,8 @@ use crate::roles::MetadataRoles;
 struct Scribe {
     recorder: Recorder,
     board: Board,
+    /// Faults in effect, by id, in words.
+    current: Mutex<Vec<(u32, String)>>,
 }
 
 impl Observer for Scribe {
@@ -25,7 +27,19 @@ impl Observer for Scribe {
         let value = Value::Json(step.value.clone());
         self.recorder
             .record(Event::new(Process::Nemesis, Kind::Info, name, value));
-        self.board.fault(step);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match step.kind {
+            StepKind::Asked | StepKind::Effective => {
+                let targets: Vec<String> = step.targets.iter().map(ToString::to_string).collect();
+                let words = format!("{name} of {}", targets.join(" "));
+                current.retain(|(id, _)| *id != step.fault.id);
+                current.push((step.fault.id, words));
+            }
+            _ => current.retain(|(id, _)| *id != step.fault.id),
+        }
+        let words: Vec<&str> = current.iter().map(|(_, words)| words.as_str()).collect();
+        self.board
+            .fault((!words.is_empty()).then(|| words.join(", ")));
     }
 }
 
@@ -54,12 +68,11 @@ impl AtWork {
         let scribe = Scribe {
             recorder: recorder.clone(),
             board: board.clone(),
+            current: Mutex::new(Vec::new()),
         };
         let executor = Executor {
             cluster: runtime.clone(),
-            roles: Arc::new(
-                MetadataRoles::new(site.brokers.clone(), topic).driven(site.driven.clone()),
-            ),
+            roles: Arc::new(MetadataRoles::new(site.brokers.clone(), topic)),
             observer: Arc::new(scribe),
             journal,
         };

@@ -12,12 +12,12 @@ use super::faults::AtWork;
 use super::interrupt::Patience;
 use super::phases::{DRAIN_PATIENCE, Run};
 use super::threads::on_thread;
-use crate::cli::{RunArgs, SubVia, Workload};
-use crate::clients::{ClientSettings, Library, Manners, finished};
+use crate::cli::{RunArgs, Workload};
+use crate::clients::{ClientSettings, Library, finished};
 use crate::workload::large_batch;
 use crate::workload::pace::Pace;
 use crate::workload::plan::{Plan, PlanSpec};
-use crate::workload::{Clients, consumers, members, producers, transactions};
+use crate::workload::{Clients, consumers, producers};
 
 /// The main phase ends this long after its time, however few messages were acknowledged.
 const MAIN_OVERTIME: Duration = Duration::from_secs(60);
@@ -30,11 +30,10 @@ const TRICKLE_PERIOD: Duration = Duration::from_millis(100);
 pub(super) fn plan_spec(args: &RunArgs, seed: u64, partitions: i32) -> PlanSpec {
     PlanSpec {
         seed,
-        writers: args.producers + args.trickles + u32::from(args.sim.zombies) + 1,
+        writers: args.producers + args.trickles + 1,
         partitions,
         batch: args.batch as usize,
         bytes: args.size.clone(),
-        hot: args.hot,
     }
 }
 
@@ -42,7 +41,6 @@ pub(super) fn plan_spec(args: &RunArgs, seed: u64, partitions: i32) -> PlanSpec 
 pub(super) fn writers(args: &RunArgs, large: &PlanSpec) -> Vec<(Plan, Pace)> {
     let small = PlanSpec {
         batch: TRICKLE_BATCH,
-        hot: 0.0,
         ..large.clone()
     };
     let (producers, trickles) = (args.producers, args.trickles);
@@ -63,12 +61,12 @@ impl Run<'_> {
     pub(super) async fn make_topics(&mut self) -> anyhow::Result<()> {
         let identity = self.identity;
         let count = match self.args.workload {
+            Workload::Batch => 1,
             Workload::LargeBatch => self.args.repeat,
-            _ => 1,
         };
         let word = match self.args.workload {
+            Workload::Batch => "batch",
             Workload::LargeBatch => "large",
-            _ => "batch",
         };
         for number in 0..count {
             let name: Arc<str> = Arc::from(format!("{word}-{:06x}.{number}", identity & 0xFF_FFFF));
@@ -82,7 +80,6 @@ impl Run<'_> {
                         idempotence: self.args.idempotence(),
                         delivery_timeout: self.args.delivery_timeout,
                         library: Library::Librdkafka,
-                        manners: Manners::default(),
                     };
                     Clients::new(self.recorder.clone(), settings, name, partitions, identity)
                 }
@@ -106,46 +103,25 @@ impl Run<'_> {
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         let large = self.plan_spec(sending.partitions, 0);
         let writers = (0_u32..).zip(writers(self.args, &large));
-        let started = writers.map(|(number, (plan, pace))| {
-            if self.args.transactions {
-                let writer = transactions::Writer::new(self.seed, number, plan, pace);
-                return transactions::spawn(sending, writer, start);
-            }
-            producers::spawn(sending, number, plan, pace, start)
-        });
+        let started = writers
+            .map(|(number, (plan, pace))| producers::spawn(sending, number, plan, pace, start));
         started.collect()
-    }
-
-    fn start_consumers(&self, reading: &Clients) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let (all, slow) = (self.args.consumers, self.args.slow_consumers);
-        let mut started = Vec::new();
-        for number in 0..all {
-            let pause = consumers::pause(number, slow);
-            if self.args.sub_via == SubVia::Subscribe {
-                started.push(members::spawn(reading, number, pause)?);
-                continue;
-            }
-            let share = consumers::share(reading.partitions, all, number);
-            if !share.is_empty() {
-                started.push(consumers::spawn(reading, number, share, pause)?);
-            }
-        }
-        Ok(started)
     }
 
     pub(super) async fn batch_main(&mut self) -> anyhow::Result<()> {
         let clients = self.topics[0].clone();
-        self.board.counters(&clients);
-        if self.args.sub_via == SubVia::Subscribe {
-            let joining = clients.clone();
-            let began = on_thread("group", move || finished(members::begin(&joining)));
-            began.await.map_err(anyhow::Error::msg)?;
-        }
+        self.board.counters(clients.stats.clone());
         self.enter("main")?;
         let start = Instant::now();
         let (sending, reading) = (clients.group(), clients.group());
         let producing = self.start_producers(&sending, start)?;
-        let consuming = self.start_consumers(&reading)?;
+        let mut consuming = Vec::new();
+        for number in 0..self.args.consumers {
+            let share = consumers::share(clients.partitions, self.args.consumers, number);
+            if !share.is_empty() {
+                consuming.push(consumers::spawn(&reading, number, share)?);
+            }
+        }
         let nemesis = self.begin_faults(clients.topic.clone(), start);
         self.wait_for_main(&clients, nemesis.as_ref(), start).await;
         sending.stop();
@@ -254,7 +230,7 @@ impl Run<'_> {
                 break;
             }
             let clients = self.topics[number].clone();
-            self.board.counters(&clients);
+            self.board.counters(clients.stats.clone());
             let messages = usize::try_from(self.args.messages()).unwrap_or(usize::MAX);
             let spec = PlanSpec {
                 batch: messages,

@@ -4,12 +4,10 @@
 //! * [`recovery`]: whether it has recovered; [`audit`]: what its disks hold
 //! * [`verdict`]: check, report, last lines
 //! * [`simulated`]: runs in simulated time, many seeds after each other
-//! * [`repeat`]: what is stored so that a run can be carried out again, and doing so
-//! * [`folder`], [`environment`], [`progress`], [`tui`], [`interrupt`]: what surrounds a run
+//! * [`folder`], [`environment`], [`progress`], [`interrupt`]: what surrounds a run
 
 mod audit;
 mod config;
-mod driven;
 mod environment;
 mod faults;
 pub(crate) mod folder;
@@ -19,71 +17,49 @@ mod phases;
 mod progress;
 mod quiet;
 mod recovery;
-mod repeat;
 pub mod simulated;
 pub(crate) mod site;
 pub(crate) mod threads;
-mod tui;
 mod verdict;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use nemesis::schedule::SpecError;
-use nemesis::{FaultKind, Schedule, ScheduleSpec};
+use nemesis::{Schedule, ScheduleSpec};
 use serde_json::json;
 
 use crate::artifacts::{self, Artifacts, BuildOptions};
-use crate::cli::{Choice, Form, PowerLossArgs, RunArgs, RuntimeName, Target};
+use crate::cli::{Choice, PowerLossArgs, RunArgs, RuntimeName, Target, Workload};
 use crate::exit::Exit;
 use crate::runtime::doctor::Health;
-use crate::runtime::driver::Driver;
 use crate::runtime::{self, RuntimeChoice, RuntimeKind};
 use crate::seed;
 
 pub(crate) use environment::describe as machine;
-pub use repeat::{replay, replay_command};
 pub use verdict::exit_of;
 
 /// `harness run`.
 #[must_use]
 pub fn main(args: &RunArgs) -> Exit {
-    let mut args = args.sized();
-    if let Err(error) = args.read_schedule() {
-        say!("error: {error:#}");
-        return Exit::Usage;
-    }
-    carry_out(&args)
-}
-
-/// A run whose faults are known, if they are not drawn.
-fn carry_out(args: &RunArgs) -> Exit {
     if let Err(why) = args.validate() {
         say!("error: {why}");
         return Exit::Usage;
     }
-    let (args, driver) = match driven::read(args) {
-        Ok(read) => read,
-        Err(exit) => return exit,
-    };
-    let args = &args;
     let seed = args.seed.unwrap_or_else(seed::fresh);
-    let schedule = match schedule_of(args, seed) {
+    let schedule = match Schedule::generate(seed, &schedule_spec(args)) {
         Ok(schedule) => schedule,
         Err(error) => {
             say!("error: {error}");
             return Exit::Usage;
         }
     };
-    if let Some(form) = args.dry_run {
-        let form = if args.json { Form::Json } else { form };
-        tell_raw!("{}", shown(args, &schedule, form));
+    if args.dry_run {
+        tell_raw!("{}", shown(&schedule, args.json));
         return Exit::Valid;
     }
     let run = match args.runtime() {
         RuntimeName::Sim => simulated::main(args, seed),
-        _ => prepare_and_run(args, seed, schedule, driver),
+        _ => prepare_and_run(args, seed, schedule),
     };
     match run {
         Ok(exit) => exit,
@@ -110,19 +86,10 @@ pub fn power_loss(args: &PowerLossArgs) -> Exit {
     })
 }
 
-fn prepare_and_run(
-    args: &RunArgs,
-    seed: u64,
-    schedule: Schedule,
-    driver: Option<Arc<dyn Driver>>,
-) -> anyhow::Result<Exit> {
-    let place = match (driver, &args.bootstrap) {
-        (Some(driver), _) => {
-            heal_others(&args.out)?;
-            Place::Driven(driver)
-        }
-        (None, Some(bootstrap)) => Place::Theirs(bootstrap.clone()),
-        (None, None) => Place::Own(own_runtime(args)?),
+fn prepare_and_run(args: &RunArgs, seed: u64, schedule: Schedule) -> anyhow::Result<Exit> {
+    let place = match args.runtime() {
+        RuntimeName::External => None,
+        _ => Some(own_runtime(args)?),
     };
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -133,35 +100,6 @@ fn prepare_and_run(
     // A question to a broker that never answers must not hold the process up.
     tokio.shutdown_background();
     exit
-}
-
-/// Which cluster is under test.
-pub enum Place {
-    /// One of our own.
-    Own(Own),
-    /// Somebody else's, whose processes can be worked.
-    Driven(Arc<dyn Driver>),
-    /// Somebody else's, at these addresses.
-    Theirs(String),
-}
-
-impl Place {
-    /// The runtime's name.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Own(own) => own.kind.name(),
-            Self::Driven(_) | Self::Theirs(_) => RuntimeKind::External.name(),
-        }
-    }
-
-    /// Whether every broker can be killed and started again.
-    fn restarts(&self) -> bool {
-        match self {
-            Self::Own(_) => true,
-            Self::Driven(driver) => driver.offers(FaultKind::Kill),
-            Self::Theirs(_) => false,
-        }
-    }
 }
 
 /// What a cluster of our own is made of.
@@ -181,23 +119,17 @@ pub(crate) fn own_runtime(args: &RunArgs) -> anyhow::Result<Own> {
         _ if args.target.target == Target::Kafka => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Docker => RuntimeChoice::Only(RuntimeKind::Docker),
         RuntimeName::Namespaces => RuntimeChoice::Only(RuntimeKind::Namespaces),
-        RuntimeName::Local => RuntimeChoice::Only(RuntimeKind::Local),
         RuntimeName::Auto | RuntimeName::External | RuntimeName::Sim => RuntimeChoice::Auto,
     };
     // Small runtimes of their own, gone before namespaces are entered: that needs one thread.
-    heal_others(&args.out)?;
-    let selected = block_on(runtime::select(choice))??;
-    if args.keep && selected.kind != RuntimeKind::Docker {
-        let (name, why) = (selected.kind.name(), selected.why);
-        bail!("--keep needs Docker: {name} ends with the harness ({why})");
+    let healed = block_on(runtime::heal(&journal_dir(&args.out), false))??;
+    for line in &healed.removed {
+        say!("left by a killed run, removed: {line}");
     }
-    let missing = |kind: &&FaultKind| kind.fidelity(selected.kind.platform()).is_none();
-    if let Some(kind) = args.nemesis().0.iter().find(missing) {
-        let (name, why) = (selected.kind.name(), selected.why);
-        bail!(
-            "--nemesis {kind} is not possible in {name} ({why}); `harness list nemeses` says what \
-             is, or give --runtime {name} and --nemesis all"
-        );
+    let selected = block_on(runtime::select(choice))??;
+    if args.keep && selected.kind == RuntimeKind::Namespaces {
+        let why = selected.why;
+        bail!("--keep needs Docker: namespaces end with the harness ({why})");
     }
     let options = BuildOptions {
         seeded_bugs: args.seeded_bug.is_some(),
@@ -213,15 +145,6 @@ pub(crate) fn own_runtime(args: &RunArgs) -> anyhow::Result<Own> {
         why: selected.why,
         artifacts,
     })
-}
-
-/// Takes back what killed harnesses left.
-fn heal_others(out: &Path) -> anyhow::Result<()> {
-    let healed = block_on(runtime::heal(&journal_dir(out), false))??;
-    for line in &healed.removed {
-        say!("left by a killed run, removed: {line}");
-    }
-    Ok(())
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -257,29 +180,116 @@ pub fn schedule_spec(args: &RunArgs) -> ScheduleSpec {
     }
 }
 
-/// The faults of a run: those that it was given, or those of its seed.
-///
-/// # Errors
-/// Where there is no schedule for these flags.
-pub fn schedule_of(args: &RunArgs, seed: u64) -> Result<Schedule, SpecError> {
-    let spec = schedule_spec(args);
-    match &args.faults {
-        None => Schedule::generate(seed, &spec),
-        Some(faults) => Ok(Schedule {
-            seed,
-            spec,
-            faults: faults.clone(),
-        }),
+/// The schedule as `--dry-run` prints it.
+fn shown(schedule: &Schedule, json: bool) -> String {
+    if json {
+        schedule.to_json()
+    } else {
+        schedule.to_text()
     }
 }
 
-/// The schedule as `--dry-run` prints it.
-fn shown(args: &RunArgs, schedule: &Schedule, form: Form) -> String {
-    match form {
-        Form::Text => schedule.to_text(),
-        Form::Json => schedule.to_json(),
-        Form::Toml => repeat::to_toml(args, schedule),
+/// The command that does this run again.
+#[must_use]
+pub fn replay_command(args: &RunArgs, seed: u64) -> String {
+    let mut command = format!(
+        "cargo run -p harness -- --nemesis {} --seed {seed}",
+        args.nemesis()
+    );
+    let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
+    if args.workload == Workload::LargeBatch {
+        add("workload", "large-batch".to_owned());
     }
+    if let Some(messages) = args.messages {
+        add("messages", messages.to_string());
+    }
+    if let Some(partitions) = args.partitions {
+        add("partitions", partitions.to_string());
+    }
+    if let Some(rate) = args.rate {
+        add("rate", rate.to_string());
+    }
+    if args.batch != 5000 {
+        add("batch", args.batch.to_string());
+    }
+    if args.time.as_secs() != 36 {
+        add("time", args.time.as_secs_f64().to_string());
+    }
+    if args.acks != crate::clients::Acks::All {
+        add("acks", args.acks.to_string());
+    }
+    if args.size != (100..=10_240) {
+        let size = format!("{}..{}", args.size.start(), args.size.end());
+        add("size", size);
+    }
+    if args.producers != 4 {
+        add("producers", args.producers.to_string());
+    }
+    if args.trickles != 6 {
+        add("trickles", args.trickles.to_string());
+    }
+    if args.consumers != 2 {
+        add("consumers", args.consumers.to_string());
+    }
+    if args.brokers != 3 {
+        add("brokers", args.brokers.to_string());
+    }
+    if let Some(factor) = args.replication_factor {
+        add("replication-factor", factor.to_string());
+    }
+    if let Some(min) = args.min_insync_replicas {
+        add("min-insync-replicas", min.to_string());
+    }
+    if args.durability() != RunArgs::usual_durability(args.target.target) {
+        let mode = format!("{:?}", args.durability()).to_lowercase();
+        add("durability", mode);
+    }
+    if args.repeat != 1 {
+        add("repeat", args.repeat.to_string());
+    }
+    if let Some(bug) = args.seeded_bug {
+        add("seeded-bug", bug.name().to_owned());
+    }
+    if let Some(bootstrap) = &args.bootstrap {
+        add("bootstrap", bootstrap.clone());
+    }
+    for word in args.target_flags() {
+        command.push(' ');
+        command.push_str(&quoted(&word));
+    }
+    command.push_str(switches(args).as_str());
+    command
+}
+
+/// A word of a command line as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The part of the command that says where, and what is switched on.
+fn switches(args: &RunArgs) -> String {
+    let runtime = match args.runtime {
+        RuntimeName::Docker => " --runtime docker",
+        RuntimeName::Namespaces => " --runtime namespaces",
+        RuntimeName::Sim => " --runtime sim",
+        RuntimeName::Auto | RuntimeName::External => "",
+    };
+    let mut switches = runtime.to_owned();
+    for (flag, set) in [
+        (" --no-idempotence", args.no_idempotence),
+        (" --cut-clients", args.cut_clients),
+        (" --overlap", args.overlap),
+        (" --fail-fast", args.fail_fast),
+    ] {
+        if set {
+            switches.push_str(flag);
+        }
+    }
+    switches
 }
 
 /// `harness heal`.

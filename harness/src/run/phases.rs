@@ -3,7 +3,6 @@
 //! Invariant: whatever happens after the cluster came up, it is taken down again (unless the user
 //! asked to keep it), the history is finished, and what it holds is checked.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +19,10 @@ use super::interrupt::{Interrupts, Patience};
 use super::progress::Board;
 use super::site::Site;
 use super::threads::on_thread;
-use super::{Place, audit, environment, journal_dir, repeat, verdict};
+use super::{Own, audit, environment, journal_dir, replay_command, verdict};
 use crate::cli::{RunArgs, Target, Workload};
 use crate::exit::Exit;
 use crate::history::{self, Event, Kind, Process, Recorder, Value, Violation};
-use crate::power;
 use crate::runtime::{self, ClusterSpec};
 use crate::sampler;
 use crate::seed::{self, Use};
@@ -66,29 +64,31 @@ pub async fn run(
     args: &RunArgs,
     seed: u64,
     schedule: Schedule,
-    place: Place,
+    own: Option<Own>,
 ) -> anyhow::Result<Exit> {
     let interrupts = Interrupts::listen().context("signals cannot be handled")?;
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
     folder.make_latest()?;
-    let replay = repeat::replay_command(args, seed, &folder.shown(""));
-    repeat::store(&folder, args, &schedule).context("schedule.toml cannot be written")?;
+    let replay = replay_command(args, seed);
     say!("seed {seed}; results in {}", folder.shown(""));
-    tell_place(&place);
+    if let Some(own) = &own {
+        say!("runtime {}: {}", own.kind.name(), own.why);
+    }
     let started = jiff::Timestamp::now().to_string();
     let sentry = verdict::sentry(args);
     let (recorder, recorder_thread, violation) =
         history::start_watched(&folder.file("history.jsonl"), sentry)?;
-    let config = config(args, seed, Some(&place), schedule.faults.len());
+    let config = config(args, seed, own.as_ref(), schedule.faults.len());
     record_config(&recorder, config.clone());
     let interruption = tokio::spawn(tell_interruption(interrupts.clone(), recorder.clone()));
     let alarm = tokio::spawn(end_at(violation, interrupts.clone(), args.fail_fast));
     let began = Instant::now();
     let before = environment::pressure();
-    let board = Board::new(title(args, seed, &place), args.messages(), &schedule);
+    let board = Board::new(args.messages());
     let (stop_board, board_stops) = watch::channel(false);
-    let shown = board.show(board_stops, args.tui);
+    let shown = board.show(board_stops);
+
     let surroundings = Surroundings {
         args,
         seed,
@@ -96,9 +96,9 @@ pub async fn run(
         folder: &folder,
         recorder: recorder.clone(),
         board: board.clone(),
-        interrupts: interrupts.clone(),
+        interrupts,
     };
-    let outcome = with_site(surroundings, &place).await;
+    let outcome = with_site(surroundings, own.as_ref()).await;
 
     stop_board.send_replace(true);
     // The board's task only prints; its end is waited for so that the last lines come last.
@@ -115,12 +115,9 @@ pub async fn run(
     let summary = json!({
         "started": started,
         "command": replay,
-        "flags": repeat::flags(args, seed),
         "arguments": std::env::args().collect::<Vec<_>>(),
         "seed": seed,
         "config": config,
-        "sort": power::sort::sort(args, &config, broker_of(args, &place)),
-        "interrupted": interrupts.patience() > Patience::Whole,
         "environment": environment::describe(),
         "pressure": {"before": before, "after": environment::pressure()},
         "seconds": began.elapsed().as_secs_f64(),
@@ -129,30 +126,6 @@ pub async fn run(
     });
     folder.write_json("run.json", &summary)?;
     end(args, &folder, &broken, &replay).await
-}
-
-/// Where it runs, in words.
-fn tell_place(place: &Place) {
-    match place {
-        Place::Own(own) => say!("runtime {}: {}", own.kind.name(), own.why),
-        Place::Driven(driver) => say!("runtime external: by {}", driver.name()),
-        Place::Theirs(_) => {}
-    }
-}
-
-/// What run it is, for a screen.
-fn title(args: &RunArgs, seed: u64, place: &Place) -> String {
-    format!("seed {seed}, {}, nemesis {}", place.name(), args.nemesis())
-}
-
-/// The binary of our own broker, where it is the one under test.
-fn broker_of<'a>(args: &RunArgs, place: &'a Place) -> Option<&'a Path> {
-    match place {
-        Place::Own(own) if args.target.target == Target::Broker => {
-            Some(own.artifacts.broker.as_path())
-        }
-        _ => None,
-    }
 }
 
 /// With `--fail-fast` the first violation ends the run.
@@ -206,39 +179,20 @@ struct Surroundings<'a> {
     interrupts: Interrupts,
 }
 
-/// What our own cluster is to be.
-fn cluster_spec(around: &Surroundings<'_>, journal: &Journal) -> ClusterSpec {
-    let target = &around.args.target;
-    ClusterSpec {
-        run_id: run_id(around.folder),
-        nodes: around.args.brokers,
-        dir: around.folder.path().to_owned(),
-        journal: journal.path().to_owned(),
-        program: target.target.program(),
-        image: target.image.clone(),
-        disks: around.schedule.needs_disks(),
-        wire: around.schedule.needs_wire(),
-        broker_args: Vec::new(),
-    }
-}
-
 /// Brings the cluster up, runs the phases, takes it down.
-async fn with_site(around: Surroundings<'_>, place: &Place) -> anyhow::Result<Outcome> {
+async fn with_site(around: Surroundings<'_>, own: Option<&Own>) -> anyhow::Result<Outcome> {
     let Surroundings { args, folder, .. } = around;
     let began = Instant::now();
     enter_phase(&around.recorder, &around.board, "setup")?;
     // First the journal: whoever finds something of this run tells by it whether the run lives.
-    let journal = open_journal(place, args, folder)?;
-    let site = match (place, &journal) {
-        (Place::Own(own), Some(journal)) => {
-            let spec = cluster_spec(&around, journal);
+    let journal = own.map(|own| open_journal(own, args, folder)).transpose()?;
+    let site = match (own, &journal, &args.bootstrap) {
+        (Some(own), Some(journal), _) => {
+            let spec = cluster(args, folder, journal);
             Site::own(own.kind, &own.artifacts, args, around.seed, spec).await?
         }
-        (Place::Driven(driver), Some(journal)) => {
-            Site::driven(driver.clone(), run_id(folder), folder, journal).await?
-        }
-        (Place::Theirs(bootstrap), _) => Site::external(bootstrap).await?,
-        (_, None) => bail!("there is no journal of faults"),
+        (_, _, Some(bootstrap)) => Site::external(bootstrap).await?,
+        _ => bail!("neither a runtime nor --bootstrap"),
     };
     let mut run = Run {
         args,
@@ -259,52 +213,48 @@ async fn with_site(around: Surroundings<'_>, place: &Place) -> anyhow::Result<Ou
     if let Err(error) = run.phases(began).await {
         run.broken.push(format!("{error:#}"));
     }
-    run.tidy_up().await;
     let Run {
-        broken,
+        mut broken,
         notes,
         journal,
         ..
     } = run;
-    let broken = leave(&site, args.keep, journal, broken).await;
-    Ok((broken, notes))
-}
-
-/// Leaves the cluster to the user, or takes it down, and the journal with it. Returns what went
-/// wrong.
-async fn leave(
-    site: &Site,
-    keep: bool,
-    journal: Option<Arc<Journal>>,
-    mut broken: Vec<String>,
-) -> Vec<String> {
-    if keep {
-        broken.extend(closed(journal));
+    if args.keep {
+        if let Some(Err(error)) = journal.and_then(Arc::into_inner).map(Journal::close) {
+            broken.push(format!("the journal of faults cannot be removed: {error}"));
+        }
         match site.keep().await {
             Ok(()) => {
                 let at = &site.bootstrap;
-                match site.is_ours() {
-                    true => say!("the cluster is left running at {at}; `harness heal` removes it"),
-                    false => say!("the run's topics are left on the cluster at {at}"),
-                }
+                say!("the cluster is left running at {at}; `harness heal` removes it");
             }
             Err(error) => broken.push(format!("the cluster could not be kept: {error:#}")),
         }
-        return broken;
+        return Ok((broken, notes));
     }
     match site.down().await {
         Err(error) => broken.push(format!("the cluster could not be taken down: {error:#}")),
         // Nothing is left: the journal has nothing more to tell.
-        Ok(()) => broken.extend(closed(journal)),
+        Ok(()) => {
+            if let Some(Err(error)) = journal.and_then(Arc::into_inner).map(Journal::close) {
+                broken.push(format!("the journal of faults cannot be removed: {error}"));
+            }
+        }
     }
-    broken
+    Ok((broken, notes))
 }
 
-/// Removes the journal of faults; what is wrong where it stays.
-fn closed(journal: Option<Arc<Journal>>) -> Option<String> {
-    let closed = journal.and_then(Arc::into_inner).map(Journal::close)?;
-    let error = closed.err()?;
-    Some(format!("the journal of faults cannot be removed: {error}"))
+/// The cluster of a run, without the settings of its brokers.
+fn cluster(args: &RunArgs, folder: &Folder, journal: &Journal) -> ClusterSpec {
+    ClusterSpec {
+        run_id: run_id(folder),
+        nodes: args.brokers,
+        dir: folder.path().to_owned(),
+        journal: journal.path().to_owned(),
+        program: args.target.target.program(),
+        image: args.target.image.clone(),
+        broker_args: Vec::new(),
+    }
 }
 
 /// Not of the seed alone: a replay on a cluster that was kept must not meet old messages.
@@ -313,24 +263,17 @@ fn identity(seed: u64) -> u64 {
     drawn ^ jiff::Timestamp::now().as_nanosecond() as u64
 }
 
-/// Of whatever can be done to this cluster; nothing can to one of which only addresses are known.
-fn open_journal(
-    place: &Place,
-    args: &RunArgs,
-    folder: &Folder,
-) -> anyhow::Result<Option<Arc<Journal>>> {
-    if matches!(place, Place::Theirs(_)) {
-        return Ok(None);
-    }
+fn open_journal(own: &Own, args: &RunArgs, folder: &Folder) -> anyhow::Result<Arc<Journal>> {
     let owner = Owner {
         run: run_id(folder),
-        runtime: place.name().to_owned(),
+        runtime: own.kind.name().to_owned(),
         dir: std::path::absolute(folder.path())?,
         pid: std::process::id(),
     };
     let journal = Journal::open(&journal_dir(&args.out), &owner);
-    let journal = journal.context("the journal of faults cannot be written")?;
-    Ok(Some(Arc::new(journal)))
+    Ok(Arc::new(
+        journal.context("the journal of faults cannot be written")?,
+    ))
 }
 
 /// How runtimes and the journal name the run.
@@ -384,45 +327,18 @@ impl Run<'_> {
         if let Some(runtime) = self.site.runtime.clone()
             && self.patience() == Patience::Whole
         {
-            if self.args.target.target == Target::Kafka || !runtime.copies_data() {
-                // Logs in a format that the audit does not read, or out of reach: the complete
-                // passes of readers have seen what they hold.
+            if self.args.target.target == Target::Kafka {
+                // Its logs have a format that the audit does not read; two complete passes of
+                // readers have seen what they hold.
                 self.note(
                     "audit",
-                    json!({"skipped": "the logs are not the reference broker's, or out of reach"}),
+                    json!({"skipped": "the logs are not the reference broker's"}),
                 );
                 return self.enter("end");
             }
             self.audit(runtime.as_ref()).await?;
         }
         self.enter("end")
-    }
-
-    /// Removes what is left on somebody else's cluster, and stores what its brokers logged.
-    async fn tidy_up(&mut self) {
-        if self.site.is_ours() {
-            return;
-        }
-        for failure in self.site.gather_logs().await {
-            say!("{failure}");
-        }
-        if self.args.keep || self.topics.is_empty() {
-            return;
-        }
-        let topics: Vec<String> = self.topics.iter().map(|c| c.topic.to_string()).collect();
-        match self
-            .site
-            .brokers
-            .delete_topics(&topics, ASK_WITHIN * 5)
-            .await
-        {
-            Ok(()) => self.note("topics", json!({"removed": topics})),
-            Err(error) => {
-                let names = topics.join(", ");
-                say!("left on the cluster, remove by hand: topics {names} ({error})");
-                self.note("topics", json!({"left": topics, "why": error.to_string()}));
-            }
-        }
     }
 
     /// Reads every broker's log from its disk; the brokers are stopped for it.
@@ -451,15 +367,14 @@ impl Run<'_> {
 
     pub(super) async fn faulty_and_quiet_phases(&mut self) -> anyhow::Result<()> {
         match self.args.workload {
+            Workload::Batch => self.batch_main().await?,
             Workload::LargeBatch => self.large_batch_main().await?,
-            _ => self.batch_main().await?,
         }
         if self.patience() == Patience::None {
             return Ok(());
         }
         self.drain_all("drain").await?;
-        let restarts = self.site.runtime.as_ref().is_some_and(|r| r.restarts());
-        if self.hurried() || !restarts {
+        if self.hurried() || self.site.runtime.is_none() {
             return Ok(());
         }
         self.restart().await?;

@@ -1,21 +1,15 @@
-//! Progress on standard error: a bar on a terminal, a line every few seconds elsewhere, or the
-//! whole terminal ([`super::tui`]).
+//! Progress on standard error: a bar on a terminal, a line every few seconds elsewhere.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nemesis::{Fault, Schedule, Step, StepKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::threads::on_thread;
-use super::tui::{self, FaultLine, PartitionLine, View};
-use crate::sampler::Ends;
-use crate::workload::{Clients, Stats};
+use crate::workload::Stats;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const BAR_EVERY: Duration = Duration::from_millis(200);
@@ -24,49 +18,30 @@ const BAR_EVERY: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Board {
     inner: Arc<Mutex<Shown>>,
-    /// What leaders told.
-    pub ends: Ends,
     changed: Arc<watch::Sender<u64>>,
 }
 
 struct Shown {
-    title: String,
     began: Instant,
     phase: String,
-    /// In effect, by id, in words.
-    faults: Vec<(u32, String)>,
-    /// All that are scheduled: id, when in milliseconds since the main phase began, in words.
-    scheduled: Vec<(u32, u64, String)>,
-    /// Ids of those that are over.
-    over: BTreeSet<u32>,
-    clients: Option<Clients>,
+    fault: Option<String>,
+    stats: Option<Arc<Stats>>,
     wanted: u64,
 }
-
-/// Scheduled faults that are shown before they come.
-const UPCOMING: usize = 2;
 
 impl Board {
     /// An empty board; `wanted` acknowledged messages fill the bar.
     #[must_use]
-    pub fn new(title: String, wanted: u64, schedule: &Schedule) -> Self {
-        let words = |fault: &Fault| {
-            let (kind, what) = (fault.action.kind(), fault.action.describe());
-            (fault.id, fault.at_ms, format!("{kind}: {what}"))
-        };
+    pub fn new(wanted: u64) -> Self {
         let shown = Shown {
-            title,
             began: Instant::now(),
             phase: "setup".to_owned(),
-            faults: Vec::new(),
-            scheduled: schedule.faults.iter().map(words).collect(),
-            over: BTreeSet::new(),
-            clients: None,
+            fault: None,
+            stats: None,
             wanted,
         };
         Self {
             inner: Arc::new(Mutex::new(shown)),
-            ends: Ends::default(),
             changed: Arc::new(watch::channel(0).0),
         }
     }
@@ -79,81 +54,15 @@ impl Board {
         }
     }
 
-    /// The clients whose counters are shown.
-    pub fn counters(&self, clients: &Clients) {
-        self.lock().clients = Some(clients.clone());
+    /// The counters to show.
+    pub fn counters(&self, stats: Arc<Stats>) {
+        self.lock().stats = Some(stats);
     }
 
     /// A fault begins or ends.
-    pub fn fault(&self, step: &Step) {
-        let id = step.fault.id;
-        let mut shown = self.lock();
-        shown.faults.retain(|(other, _)| *other != id);
-        match step.kind {
-            StepKind::Asked | StepKind::Effective => {
-                let targets: Vec<String> = step.targets.iter().map(ToString::to_string).collect();
-                let kind = step.fault.action.kind();
-                let words = format!("{kind} of {}", targets.join(" "));
-                shown.faults.push((id, words));
-            }
-            StepKind::Healed | StepKind::Verified | StepKind::Skipped => {
-                shown.over.insert(id);
-            }
-        }
-        drop(shown);
+    pub fn fault(&self, fault: Option<String>) {
+        self.lock().fault = fault;
         self.changed.send_modify(|n| *n += 1);
-    }
-
-    /// Everything, for the whole terminal.
-    #[must_use]
-    pub fn view(&self) -> View {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let ends = ends.clone();
-        let shown = self.lock();
-        let mut view = View {
-            title: shown.title.clone(),
-            seconds: shown.began.elapsed().as_secs_f64(),
-            phase: shown.phase.clone(),
-            acknowledged: (0, shown.wanted),
-            over: (shown.over.len(), shown.scheduled.len()),
-            ..View::default()
-        };
-        let now = shown.faults.iter().map(|(_, words)| FaultLine {
-            now: true,
-            words: words.clone(),
-        });
-        let begun = |id: &u32| shown.over.contains(id) || shown.faults.iter().any(|f| f.0 == *id);
-        let next = shown.scheduled.iter().filter(|(id, _, _)| !begun(id));
-        let next = next.take(UPCOMING).map(|(_, at_ms, words)| FaultLine {
-            now: false,
-            words: format!(
-                "{words} (at {:.1} s of the main phase)",
-                *at_ms as f64 / 1000.0
-            ),
-        });
-        view.faults = now.chain(next).collect();
-        let Some(clients) = &shown.clients else {
-            return view;
-        };
-        let stats = &clients.stats;
-        view.acknowledged.0 = stats.acknowledged.load(Ordering::Relaxed);
-        view.counts = counts(stats);
-        let (acknowledged, read) = (clients.acknowledged_to(), clients.seen_to());
-        let partitions = (0_i32..).zip(acknowledged.iter().zip(&read));
-        view.partitions = partitions
-            .map(|(partition, (acknowledged, read))| {
-                let end = ends.get(&partition);
-                PartitionLine {
-                    partition,
-                    leader: end.map(|end| end.leader),
-                    epoch: end.map(|end| end.epoch),
-                    acknowledged: *acknowledged,
-                    watermark: end.map(|end| end.high_watermark),
-                    read: *read,
-                }
-            })
-            .collect();
-        view
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
@@ -163,53 +72,45 @@ impl Board {
     fn line(&self) -> (u64, u64, String) {
         let shown = self.lock();
         let seconds = shown.began.elapsed().as_secs_f64();
-        let Some(clients) = &shown.clients else {
+        let fault = shown.fault.as_deref().unwrap_or("none");
+        let Some(stats) = &shown.stats else {
             return (0, shown.wanted, format!("{seconds:5.1} s  {}", shown.phase));
         };
-        let faults: Vec<&str> = shown
-            .faults
-            .iter()
-            .map(|(_, words)| words.as_str())
-            .collect();
-        let faults = if faults.is_empty() {
-            "none".to_owned()
-        } else {
-            faults.join(", ")
-        };
-        let stats = &clients.stats;
-        let acknowledged = stats.acknowledged.load(Ordering::Relaxed);
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let acknowledged = get(&stats.acknowledged);
         let mut line = format!(
-            "{seconds:5.1} s  {:<11} acknowledged {acknowledged}",
-            shown.phase
+            "{seconds:5.1} s  {:<11} acknowledged {acknowledged}, polled {}, unseen {}",
+            shown.phase,
+            get(&stats.polled),
+            stats.unseen()
         );
-        for (name, n) in counts(stats) {
-            line.push_str(&format!(", {name} {n}"));
+        let (unknown, failed, drained, corrupt) = (
+            get(&stats.unknown),
+            get(&stats.failed),
+            get(&stats.drained),
+            get(&stats.corrupt),
+        );
+        for (name, n) in [
+            ("unknown", unknown),
+            ("failed", failed),
+            ("corrupt", corrupt),
+        ] {
+            if n > 0 {
+                line.push_str(&format!(", {name} {n}"));
+            }
         }
-        line.push_str(&format!("; fault: {faults}"));
+        if drained > 0 {
+            line.push_str(&format!(", drained {drained}"));
+        }
+        line.push_str(&format!("; fault: {fault}"));
         (acknowledged, shown.wanted, line)
     }
 
-    /// Shows the board until `stop` turns true; on the whole terminal if `whole` asks for it and
-    /// there is one.
+    /// Shows the board until `stop` turns true.
     #[must_use]
-    pub fn show(&self, stop: watch::Receiver<bool>, whole: bool) -> JoinHandle<()> {
+    pub fn show(&self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let board = self.clone();
-        let terminal = std::io::stderr().is_terminal();
-        if whole && !terminal {
-            say!("--tui needs a terminal on standard error; progress is told in lines");
-        }
-        if whole && terminal {
-            tokio::spawn(async move {
-                let shown = on_thread("tui", {
-                    let (board, stop) = (board.clone(), stop.clone());
-                    move || tui::show(&board, &stop)
-                });
-                if let Err(error) = shown.await {
-                    say!("--tui is not possible here ({error}); progress is told in lines");
-                    board.show_lines(stop).await;
-                }
-            })
-        } else if terminal {
+        if std::io::stderr().is_terminal() {
             tokio::spawn(board.show_bar(stop))
         } else {
             tokio::spawn(board.show_lines(stop))
@@ -245,18 +146,4 @@ impl Board {
             }
         }
     }
-}
-
-/// Counts with their names; what should not be is told only if it is.
-fn counts(stats: &Stats) -> Vec<(&'static str, u64)> {
-    let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let always = [("polled", get(&stats.polled)), ("unseen", stats.unseen())];
-    let some = [
-        ("unknown", get(&stats.unknown)),
-        ("failed", get(&stats.failed)),
-        ("corrupt", get(&stats.corrupt)),
-        ("drained", get(&stats.drained)),
-    ];
-    let some = some.into_iter().filter(|(_, count)| *count > 0);
-    always.into_iter().chain(some).collect()
 }

@@ -23,7 +23,6 @@ impl Run<'_> {
             recorder: self.recorder.clone(),
             topic: clients.topic.clone(),
             partitions: clients.partitions,
-            ends: self.board.ends.clone(),
         }
     }
 
@@ -68,7 +67,7 @@ impl Run<'_> {
             let clients = self.topics[topic].group();
             let acknowledged_to = clients.acknowledged_to();
             let ranges = sampler.ranges(&acknowledged_to, RANGES_WITHIN).await;
-            self.board.counters(&clients);
+            self.board.counters(clients.stats.clone());
             let consumers = self.args.consumers;
             let drained = drain(&clients, &ranges, consumers, patience).await;
             // Ends asked after the pass: a tail that is gone by then is lost, not late.

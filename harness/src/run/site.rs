@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use nemesis::{Journal, NodeState};
+use nemesis::NodeState;
 use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
 use crate::cli::{DurabilityName, RunArgs, Target};
 use crate::kafka::{Brokers, ClusterView, CreateTopic, RequestError, newest};
-use crate::run::folder::Folder;
-use crate::runtime::driver::{self, Driven, Driver};
 use crate::runtime::{self, ClusterSpec, Program, Runtime, RuntimeKind};
 
 /// The cluster comes up within this time, or never.
-const UP_WITHIN: Duration = Duration::from_secs(120);
+const UP_WITHIN: Duration = Duration::from_secs(40);
 const WITHIN: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(100);
 /// WAL files are this small, so that rolls and reads from disk happen in every run.
@@ -35,8 +33,6 @@ pub struct Site {
     pub bootstrap: String,
     /// Where each broker's `/metrics` are.
     pub admin: Vec<(i32, String)>,
-    /// Who works the processes, where they are somebody else's.
-    pub driven: Option<Arc<Driven>>,
 }
 
 impl Site {
@@ -82,7 +78,7 @@ impl Site {
         let mut admin = Vec::new();
         for node in runtime.nodes() {
             let id = i32::try_from(node.0).context("more nodes than broker ids")?;
-            addresses.push((id, runtime.direct_address(node)?.to_string()));
+            addresses.push((id, runtime.client_address(node)?.to_string()));
             // Only the reference broker has such a listener.
             if program == Program::Broker {
                 admin.push((id, runtime.admin_address(node)?.to_string()));
@@ -93,83 +89,7 @@ impl Site {
             bootstrap: runtime.bootstrap(),
             admin,
             runtime: Some(runtime),
-            driven: None,
         })
-    }
-
-    /// Takes hold of somebody else's cluster, and of its processes.
-    ///
-    /// # Errors
-    /// Where a broker does not answer, or is not the one that the driver says.
-    pub async fn driven(
-        driver: Arc<dyn Driver>,
-        run_id: String,
-        folder: &Folder,
-        journal: &Journal,
-    ) -> anyhow::Result<Self> {
-        let driven = driver::up(driver, run_id, folder.path(), journal).await?;
-        let site = Self {
-            driven: Some(driven.clone()),
-            ..Self::around(driven, Program::Kafka)?
-        };
-        match site.check_ids().await {
-            Ok(()) => Ok(site),
-            Err(error) => {
-                site.down().await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// That brokers are where the driver says, by what they themselves say: a fault must not hit
-    /// another one than it is told to.
-    async fn check_ids(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + UP_WITHIN;
-        let ids: BTreeSet<i32> = self.brokers.ids().into_iter().collect();
-        loop {
-            let views = self.brokers.views(None, WITHIN).await;
-            let known: BTreeSet<i32> = views
-                .values()
-                .flat_map(|view| &view.brokers)
-                .map(|broker| broker.id)
-                .collect();
-            if known == ids {
-                break;
-            }
-            if !known.is_subset(&ids) || Instant::now() > deadline {
-                bail!(
-                    "the driver names brokers {ids:?}, and the cluster has {known:?}; ids in a \
-                     driver are those of Kafka's protocol"
-                );
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-        let views = self.brokers.views(None, WITHIN).await;
-        let told = views.values().flat_map(|view| &view.brokers);
-        let ours: Vec<(&str, i32)> = self.bootstrap.split(',').zip(self.brokers.ids()).collect();
-        for broker in told {
-            let named = ours.iter().find(|(at, _)| *at == broker.address);
-            if let Some((at, id)) = named.filter(|(_, id)| *id != broker.id) {
-                let is = broker.id;
-                bail!("the driver says that broker {id} is at {at}, where broker {is} is");
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the cluster was made for this run.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        let kind = self.runtime.as_ref().map(|runtime| runtime.kind());
-        kind.is_some_and(|kind| kind != RuntimeKind::External)
-    }
-
-    /// Stores the logs of somebody else's brokers; what cannot be had, in words.
-    pub async fn gather_logs(&self) -> Vec<String> {
-        match &self.driven {
-            Some(driven) => driven.gather_logs().await,
-            None => Vec::new(),
-        }
     }
 
     /// Finds somebody else's cluster.
@@ -185,7 +105,6 @@ impl Site {
             brokers: Arc::new(brokers),
             bootstrap: bootstrap.to_owned(),
             admin: Vec::new(),
-            driven: None,
         })
     }
 

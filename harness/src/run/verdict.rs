@@ -8,10 +8,9 @@ use checker::{Options, Verdict};
 use serde_json::json;
 
 use super::folder::Folder;
-use crate::cli::{DurabilityName, RunArgs};
+use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::history::Sentry;
-use crate::power;
 
 /// The exit of a verdict.
 #[must_use]
@@ -64,17 +63,8 @@ pub fn sentry(args: &RunArgs) -> Sentry {
 /// The clauses that hold for what producers were told to wait for.
 #[must_use]
 pub fn profile(args: &RunArgs) -> &'static str {
-    if args.transactions {
-        return "txn";
-    }
     match args.acks {
         crate::clients::Acks::Zero => "at-most-once",
-        // The only replica cannot lose what it held to another leader.
-        crate::clients::Acks::One
-            if args.replication_factor() == 1 && args.durability() == DurabilityName::Fsync =>
-        {
-            "safe"
-        }
         crate::clients::Acks::One => "acks1",
         crate::clients::Acks::All => "safe",
     }
@@ -92,10 +82,6 @@ pub fn conclude(
 ) -> anyhow::Result<Exit> {
     let stored = serde_json::to_value(verdict).context("a verdict is JSON")?;
     folder.write_json("verdict.json", &stored)?;
-    let power = power::store(folder.path()).unwrap_or_else(|error| {
-        say!("power.json cannot be written: {error}");
-        None
-    });
     if let Err(error) = checker::report::render(folder.path()) {
         // The verdict stands without its picture.
         say!("the report could not be rendered: {error}");
@@ -106,13 +92,9 @@ pub fn conclude(
         object["replay"] = json!(replay);
         object["report"] = json!(report);
         object["folder"] = json!(folder.path());
-        object["power"] = json!(power.map(|power| power.to_json()));
         tell!("{object}");
     } else {
         tell!("{}", verdict.sentence);
-        if let Some(power) = power {
-            tell!("power: {}", power.sentence());
-        }
         tell!("replay: {replay}");
         tell!("report: {report}");
     }

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use super::{disks, docker, local, namespaces};
+use super::{docker, namespaces};
 
 /// How bad it is that something is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,7 @@ pub struct Finding {
 pub async fn examine() -> Vec<Finding> {
     let engine = docker::answers().await;
     let allowed = namespaces::allowed().map(|()| "the kernel allows them".to_owned());
-    let processes = local::allowed().map(|()| "works, less faithfully than packets".to_owned());
-    let neither = engine.is_err() && allowed.is_err() && processes.is_err();
+    let neither = engine.is_err() && allowed.is_err();
     let runtime = |found: Result<String, String>| match found {
         Ok(detail) => (Health::Good, detail),
         Err(detail) if neither => (Health::Needed, detail),
@@ -54,7 +53,6 @@ pub async fn examine() -> Vec<Finding> {
     vec![
         finding("docker", runtime(engine), "--runtime docker"),
         finding("namespaces", runtime(allowed), "--runtime namespaces"),
-        finding("local", runtime(processes), "--runtime local"),
         finding(
             "cargo",
             needed(version("CARGO", "cargo", "install Rust: https://rustup.rs")),
@@ -71,11 +69,6 @@ pub async fn examine() -> Vec<Finding> {
         ),
         finding("cores", cores(), "three brokers and their clients at once"),
         finding("netfilter queue", netfilter(), "--nemesis delay-watermark"),
-        finding(
-            "FUSE",
-            fuse(),
-            "--nemesis lose-unsynced, disk-full and others of disks",
-        ),
     ]
 }
 
@@ -113,19 +106,6 @@ fn netfilter() -> (Health, String) {
     (Health::Missing, detail.to_owned())
 }
 
-fn fuse() -> (Health, String) {
-    match disks::possible() {
-        Ok(()) => (
-            Health::Good,
-            "the kernel has it, and this user may use it".to_owned(),
-        ),
-        Err(why) => (
-            Health::Missing,
-            format!("{why}; in simulation disks fail without it"),
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn every_finding_says_what_it_is_for_and_what_to_do() {
         let findings = examine().await;
-        assert!(findings.len() >= 7);
+        assert!(findings.len() >= 6);
         for finding in findings {
             assert!(!finding.detail.is_empty() && !finding.for_what.is_empty());
             let said = matches!(finding.health, Health::Good) || finding.detail.len() > 20;

@@ -1,26 +1,19 @@
-//! Where a cluster runs: containers, network namespaces without any privilege, or plain processes
-//! behind links of ours.
+//! Where a cluster runs: containers, or network namespaces without any privilege.
 //!
 //! A [`Runtime`] brings brokers up, offers the nemesis its [`nemesis::Cluster`], and takes
-//! everything down. In the first two a node is a *pod*: a holder (our agent) that owns the
+//! everything down. In both runtimes a node is a *pod*: a holder (our agent) that owns the
 //! network namespace with its address, and the broker inside it, so that a kill of the broker
-//! keeps address, port and the rules of the nemesis; in the third, this process has them.
+//! keeps address, port and the rules of the nemesis.
 //!
 //! The order of a run: [`heal`] what others left, [`select`], [`crate::artifacts::build`],
 //! [`enter`], then [`up`], and [`Runtime::down`] at the end.
 
-mod data;
-pub mod disks;
 pub mod docker;
 pub mod doctor;
-pub mod driver;
 mod kafka;
-pub mod local;
 pub mod namespaces;
 mod plan;
 pub mod sim;
-mod slot;
-mod spawn;
 
 use std::fs;
 use std::io;
@@ -29,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nemesis::{Cluster, ClusterError, NodeId, Platform, journal};
+use nemesis::{Cluster, ClusterError, NodeId, journal};
 
 use crate::artifacts::Artifacts;
 
@@ -43,10 +36,6 @@ pub enum RuntimeKind {
     Docker,
     /// Plain processes in network namespaces; no Docker, no root.
     Namespaces,
-    /// Somebody else's cluster, whose processes are worked by a [`driver`].
-    External,
-    /// Plain processes on the loopback behind links of this process; no privilege at all.
-    Local,
 }
 
 impl RuntimeKind {
@@ -55,18 +44,6 @@ impl RuntimeKind {
         match self {
             Self::Docker => "docker",
             Self::Namespaces => "namespaces",
-            Self::External => "external",
-            Self::Local => "local",
-        }
-    }
-
-    /// Where faults are done there.
-    pub fn platform(self) -> Platform {
-        match self {
-            Self::Docker => Platform::Docker,
-            Self::Namespaces => Platform::Namespaces,
-            Self::External => Platform::External,
-            Self::Local => Platform::Local,
         }
     }
 }
@@ -74,7 +51,7 @@ impl RuntimeKind {
 /// What `--runtime` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuntimeChoice {
-    /// Docker where its engine answers, else namespaces where the kernel allows them, else local.
+    /// Docker where its engine answers, else namespaces.
     #[default]
     Auto,
     /// This one or none.
@@ -140,12 +117,8 @@ pub struct ClusterSpec {
     pub program: Program,
     /// The image of a program that is not built here; [`KAFKA_IMAGE`] where none is named.
     pub image: Option<String>,
-    /// Data directories are on disks that do as they are told ([`disks`]).
-    pub disks: bool,
     /// Further arguments of every broker's command line (`--wal-roll-bytes=8388608`, ...).
     pub broker_args: Vec<String>,
-    /// Whether clients come through a proxy that understands their requests ([`crate::wire`]).
-    pub wire: bool,
 }
 
 /// A cluster that is up. Dropping it does not take it down: call [`Runtime::down`].
@@ -164,11 +137,6 @@ pub trait Runtime: Cluster {
     /// Where clients reach one node; equal to what the broker advertises.
     fn client_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError>;
 
-    /// Where the harness itself asks one node, past whatever stands between it and its clients.
-    fn direct_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
-        self.client_address(node)
-    }
-
     /// Where `/healthz` and `/metrics` of one node are reached from here.
     fn admin_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError>;
 
@@ -179,16 +147,6 @@ pub trait Runtime: Cluster {
     /// while the broker runs. The copy may share its bytes with the original, so it is to be read
     /// before the broker is started again, and not to be written to.
     async fn copy_data(&self, node: NodeId, to: &Path) -> Result<(), ClusterError>;
-
-    /// Whether brokers can be killed and started again.
-    fn restarts(&self) -> bool {
-        true
-    }
-
-    /// Whether data directories can be copied ([`Runtime::copy_data`]).
-    fn copies_data(&self) -> bool {
-        true
-    }
 
     /// SIGKILL to every broker at once, then starts them all. Returns when the processes exist.
     async fn restart_all(&self) -> Result<(), ClusterError>;
@@ -210,38 +168,28 @@ pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
         return Ok(Selected { kind, why });
     }
     let mut missing = Vec::new();
-    for kind in [
-        RuntimeKind::Docker,
-        RuntimeKind::Namespaces,
-        RuntimeKind::Local,
-    ] {
-        if choice != RuntimeChoice::Auto && choice != RuntimeChoice::Only(kind) {
-            continue;
-        }
-        let works = match kind {
-            RuntimeKind::Docker => docker::answers().await,
-            RuntimeKind::Namespaces => {
-                namespaces::allowed().map(|()| "network namespaces work".to_owned())
-            }
-            RuntimeKind::Local => {
-                let why =
-                    "plain processes behind links of this process, less faithful than packets";
-                local::allowed().map(|()| why.to_owned())
-            }
-            // It is not chosen, but named by its addresses.
-            RuntimeKind::External => continue,
-        };
-        match works {
-            Ok(mut why) => {
-                for no in missing {
-                    why.push_str(&format!("; not {no}"));
-                }
+    if choice != RuntimeChoice::Only(RuntimeKind::Namespaces) {
+        match docker::answers().await {
+            Ok(why) => {
+                let kind = RuntimeKind::Docker;
                 return Ok(Selected { kind, why });
             }
-            Err(why) => missing.push(format!("{}: {why}", kind.name())),
+            Err(why) => missing.push(format!("  docker: {why}")),
         }
     }
-    let missing: Vec<String> = missing.iter().map(|no| format!("  {no}")).collect();
+    if choice != RuntimeChoice::Only(RuntimeKind::Docker) {
+        match namespaces::allowed() {
+            Ok(()) => {
+                let kind = RuntimeKind::Namespaces;
+                let why = match missing.pop() {
+                    Some(no) => format!("network namespaces work; not{no}").replace("  ", " "),
+                    None => "network namespaces work".to_owned(),
+                };
+                return Ok(Selected { kind, why });
+            }
+            Err(why) => missing.push(format!("  namespaces: {why}")),
+        }
+    }
     let missing = missing.join("\n");
     Err(RuntimeError::NoRuntime { missing })
 }
@@ -254,7 +202,7 @@ pub async fn select(choice: RuntimeChoice) -> Result<Selected, RuntimeError> {
 /// terminal and its exit code.
 pub fn enter(selected: &Selected, artifacts: &Artifacts) -> Result<(), RuntimeError> {
     match selected.kind {
-        RuntimeKind::Docker | RuntimeKind::Local | RuntimeKind::External => Ok(()),
+        RuntimeKind::Docker => Ok(()),
         RuntimeKind::Namespaces if namespaces::inside() => Ok(()),
         RuntimeKind::Namespaces => {
             namespaces::enter(artifacts, &selected.why).map(|never| match never {})
@@ -279,11 +227,6 @@ pub async fn up(
     match kind {
         RuntimeKind::Docker => Ok(docker::up(spec, artifacts).await?),
         RuntimeKind::Namespaces => Ok(namespaces::up(spec, artifacts).await?),
-        RuntimeKind::External => Err(RuntimeError::Failed {
-            what: "making a cluster".to_owned(),
-            why: "somebody else's is there already, or is not".to_owned(),
-        }),
-        RuntimeKind::Local => Ok(local::up(spec, artifacts).await?),
     }
 }
 
@@ -301,8 +244,7 @@ pub struct Healed {
 /// `harness heal`.
 ///
 /// Processes and namespaces of the `namespaces` runtime need no healing: the kernel ended them
-/// with their harness. Processes of the `local` runtime that it did not end are ended here. The
-/// data of both is removed.
+/// with their harness. Their data is removed here.
 ///
 /// Clusters that were to be kept (`--keep`) go only where `kept` says so.
 pub async fn heal(journal_dir: &Path, kept: bool) -> Result<Healed, RuntimeError> {
@@ -310,26 +252,14 @@ pub async fn heal(journal_dir: &Path, kept: bool) -> Result<Healed, RuntimeError
     let reading = format!("reading the journals in {}", journal_dir.display());
     let found = journal::find(journal_dir).map_err(RuntimeError::at(reading))?;
     // Held until everything is gone: two cleaners do not meet.
-    let (alive, dead): (Vec<_>, Vec<_>) = found.into_iter().partition(journal::Found::alive);
+    let dead: Vec<journal::Found> = found.into_iter().filter(|f| !f.alive()).collect();
     if !namespaces::inside() {
         docker::heal(&dead, kept, &mut healed).await?;
     }
-    for run in alive.iter().filter_map(|found| found.owner.as_ref()) {
-        let run = &run.run;
-        // The engine tells of its own.
-        if !healed.alive.iter().any(|line| line.contains(run.as_str())) {
-            let line = format!("run {run}: its harness is running");
-            healed.alive.push(line);
-        }
-    }
     for journal in dead {
         let path = journal.path.clone();
-        local::end_processes(&path, &mut healed)?;
         if let Some(owner) = &journal.owner {
-            data::remove(&owner.dir, &mut healed)?;
-            let again = |error| unhealed(&path, error);
-            let driven = driver::heal(&owner.dir, &journal.open, &mut healed).await;
-            driven.map_err(again)?;
+            namespaces::remove_data(&owner.dir, &mut healed)?;
             let open: Vec<String> = journal.open.iter().map(|l| l.kind.clone()).collect();
             let open = if open.is_empty() {
                 String::new()
@@ -342,17 +272,6 @@ pub async fn heal(journal_dir: &Path, kept: bool) -> Result<Healed, RuntimeError
         journal.close().map_err(RuntimeError::at(removing))?;
     }
     Ok(healed)
-}
-
-/// What a driven cluster has to be mended from by hand, and how that is told to us.
-fn unhealed(journal: &Path, error: RuntimeError) -> RuntimeError {
-    RuntimeError::Failed {
-        what: "healing what a killed run left on somebody else's cluster".to_owned(),
-        why: format!(
-            "{error}; where it is mended by hand, remove {}",
-            journal.display()
-        ),
-    }
 }
 
 /// A copy of a directory: a hard link for each file where the file system allows it.

@@ -1,13 +1,10 @@
 //! What every runtime starts: which node has which address, and its process's arguments.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::time::Duration;
 
-use nemesis::{ClusterError, DiskOrder, Listener, NodeId, Ports};
+use nemesis::{ClusterError, Listener, NodeId, Ports};
 
-use super::disks::Disk;
-use super::{ClusterSpec, RuntimeError, kafka};
+use super::kafka;
 
 /// ApiVersions, version 0, of a client whose name is empty: any Kafka broker answers it.
 pub const API_VERSIONS: &str = "\0\0\0\x0a\0\x12\0\0\0\0\0\x01\0\0";
@@ -34,15 +31,6 @@ impl Program {
             ),
             Self::Kafka => (Listener::Client, API_VERSIONS.to_owned()),
             Self::Echo => (Listener::Client, "alive?\n".to_owned()),
-        }
-    }
-
-    /// How long it may take from its start to its first answer, on a busy machine.
-    pub fn comes_up_within(self) -> Duration {
-        match self {
-            Self::Broker | Self::Echo => Duration::from_secs(15),
-            // A virtual machine that has to warm up.
-            Self::Kafka => Duration::from_secs(60),
         }
     }
 
@@ -81,50 +69,9 @@ impl Program {
                     ports.admin,
                 ];
                 let listeners = listeners.map(|port| port.to_string());
-                let others = nodes.iter().filter(|other| other.id != node.id);
-                let used = |other: &Node| {
-                    let of = [ports.client, ports.replication];
-                    of.map(|port| format!("{}:{port}", other.ip))
-                };
-                let peers: Vec<String> = others.flat_map(used).collect();
-                let mut arguments = vec![
-                    "echo".to_owned(),
-                    format!("--port={}", listeners.join(",")),
-                    format!("--data={data_dir}"),
-                ];
-                if !peers.is_empty() {
-                    arguments.push(format!("--peer={}", peers.join(",")));
-                }
-                arguments
+                vec!["echo".to_owned(), format!("--port={}", listeners.join(","))]
             }
         }
-    }
-}
-
-/// The disk of a node, mounted in `place`.
-pub async fn disk(
-    spec: &ClusterSpec,
-    agent: &Path,
-    place: &Path,
-    node: NodeId,
-) -> Result<Disk, RuntimeError> {
-    // Kafka does not sync the directory above a new partition's: it relies on what ext4 and XFS
-    // do. Our broker is held to what POSIX promises.
-    let ordered = spec.program == Program::Kafka;
-    let seed = u64::from(crc32c::crc32c(spec.run_id.as_bytes()));
-    let disk = Disk::mount(agent, place, node, (ordered, seed)).await;
-    disk.map_err(|why| RuntimeError::Failed {
-        what: format!("a disk for {node} that faults can be done to (FUSE)"),
-        why: format!("{why}; every other kind of fault works without one"),
-    })
-}
-
-/// The answer to a fault of disks in a run that has none of ours.
-pub fn no_disk(node: NodeId, order: DiskOrder) -> ClusterError {
-    ClusterError::Refused {
-        what: format!("{order:?}"),
-        node,
-        why: "this run began without disks that faults can be done to".to_owned(),
     }
 }
 

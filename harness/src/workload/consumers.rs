@@ -17,8 +17,6 @@ use crate::history::{Event, Kind, Process, Value};
 
 /// Length of one poll; a poll that is full returns sooner.
 pub const POLL: Duration = Duration::from_millis(100);
-/// After each poll of a slow consumer.
-const SLOW: Duration = Duration::from_millis(500);
 /// Before a crashed consumer is replaced.
 const BACKOFF: Duration = Duration::from_millis(500);
 
@@ -30,12 +28,6 @@ pub fn share(partitions: i32, consumers: u32, number: u32) -> Vec<i32> {
         .collect()
 }
 
-/// How long consumer `number` pauses after each poll, of whom the first `slow` are slow.
-#[must_use]
-pub fn pause(number: u32, slow: u32) -> Duration {
-    if number < slow { SLOW } else { Duration::ZERO }
-}
-
 /// Starts a consumer of `partitions`; it polls until the clients are stopped.
 ///
 /// # Errors
@@ -44,18 +36,17 @@ pub fn spawn(
     clients: &Clients,
     number: u32,
     partitions: Vec<i32>,
-    pause: Duration,
 ) -> std::io::Result<JoinHandle<()>> {
     let clients = clients.clone();
     std::thread::Builder::new()
         .name(format!("consumer-{number}"))
-        .spawn(move || finished(run(&clients, &partitions, pause)))
+        .spawn(move || finished(run(&clients, &partitions)))
 }
 
 /// One consumer after the other, until the clients are stopped.
-pub async fn run(clients: &Clients, partitions: &[i32], pause: Duration) {
+pub async fn run(clients: &Clients, partitions: &[i32]) {
     while !clients.stopping() {
-        run_one(clients, partitions, pause).await;
+        run_one(clients, partitions).await;
         if clients.wait(BACKOFF).await {
             return;
         }
@@ -63,7 +54,7 @@ pub async fn run(clients: &Clients, partitions: &[i32], pause: Duration) {
 }
 
 /// One process, until it crashes or is stopped.
-async fn run_one(clients: &Clients, partitions: &[i32], pause: Duration) {
+async fn run_one(clients: &Clients, partitions: &[i32]) {
     let process = clients.new_process();
     let from: Vec<(i32, i64)> = partitions.iter().map(|p| (*p, 0)).collect();
     let Some(mut reader) = assign(clients, process, &from) else {
@@ -77,9 +68,6 @@ async fn run_one(clients: &Clients, partitions: &[i32], pause: Duration) {
         if received.problems.iter().any(|problem| problem.ends) {
             clients.record(process, Kind::Invoke, "crash", Value::Json(Json::Null));
             clients.record(process, Kind::Info, "crash", Value::Json(Json::Null));
-            return;
-        }
-        if !pause.is_zero() && clients.wait(pause).await {
             return;
         }
     }
@@ -110,13 +98,6 @@ pub fn assign(clients: &Clients, process: Process, from: &[(i32, i64)]) -> Optio
     }
 }
 
-/// Counts records that are not what was sent.
-pub(super) fn note_corrupt(clients: &Clients, received: &Received) {
-    let corrupt = received.records.iter().filter(|r| r.value.is_err()).count();
-    let counter = &clients.stats.corrupt;
-    counter.fetch_add(corrupt as u64, Ordering::Relaxed);
-}
-
 /// One poll as one recorded operation.
 pub async fn poll(
     clients: &Clients,
@@ -126,7 +107,11 @@ pub async fn poll(
 ) -> Received {
     clients.record(process, Kind::Invoke, "poll", Value::Polling);
     let received = reader.poll(within).await;
-    note_corrupt(clients, &received);
+    let corrupt = received.records.iter().filter(|r| r.value.is_err()).count();
+    clients
+        .stats
+        .corrupt
+        .fetch_add(corrupt as u64, Ordering::Relaxed);
     let kind = if received.records.is_empty() && !received.problems.is_empty() {
         Kind::Fail
     } else {

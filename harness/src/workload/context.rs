@@ -217,13 +217,6 @@ impl Clients {
         each.map(|to| to.load(Ordering::Relaxed)).collect()
     }
 
-    /// By partition, the first offset that no consumer of the main phase has read.
-    #[must_use]
-    pub fn seen_to(&self) -> Vec<i64> {
-        let each = self.seen_to.iter();
-        each.map(|to| to.load(Ordering::Relaxed)).collect()
-    }
-
     /// Notes that `offset` of `partition` was read; counts it if it is new.
     pub fn note_polled(&self, partition: i32, offset: i64) {
         let slot = usize::try_from(partition)

@@ -7,7 +7,7 @@ use rdkafka::mocking::MockCluster;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::clients::{Acks, ClientSettings, Library, Manners, finished};
+use crate::clients::{Acks, ClientSettings, Library, finished};
 use crate::history;
 use crate::workload::pace::Pace;
 use crate::workload::plan::{Plan, PlanSpec};
@@ -21,7 +21,6 @@ fn spec() -> PlanSpec {
         writers: 3,
         partitions: 3,
         batch: 300,
-        hot: 0.0,
         bytes: 100..=400,
     }
 }
@@ -40,7 +39,6 @@ fn clients_of(bootstrap: String, recorder: history::Recorder) -> Clients {
         idempotence: true,
         delivery_timeout: Duration::from_secs(20),
         library: Library::Librdkafka,
-        manners: Manners::default(),
     };
     Clients::new(recorder, settings, Arc::from("t"), 3, RUN)
 }
@@ -76,7 +74,7 @@ fn everything_acknowledged_is_polled_drained_and_recorded() {
     }
     for number in 0..2 {
         let share = consumers::share(3, 2, number);
-        threads.push(consumers::spawn(&clients, number, share, Duration::ZERO).expect("thread"));
+        threads.push(consumers::spawn(&clients, number, share).expect("thread"));
     }
     let stats = clients.stats.clone();
     until("3,000 acknowledged and half of them polled", || {

@@ -12,11 +12,9 @@ pub mod consumers;
 mod context;
 pub mod drain;
 pub mod large_batch;
-pub mod members;
 pub mod pace;
 pub mod plan;
 pub mod probe;
 pub mod producers;
-pub mod transactions;
 
 pub use context::{Clients, Stats};

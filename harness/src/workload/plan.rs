@@ -14,7 +14,7 @@ use crate::clients::Outgoing;
 use crate::seed::{self, Use};
 
 /// What all plans of a run have in common.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanSpec {
     /// The run's seed.
     pub seed: u64,
@@ -26,17 +26,6 @@ pub struct PlanSpec {
     pub batch: usize,
     /// Payload sizes in bytes, drawn log-uniformly: many small ones, some large.
     pub bytes: RangeInclusive<usize>,
-    /// Share of messages that goes to the hot partition, wherever the rest goes; 0: there is none.
-    pub hot: f64,
-}
-
-impl PlanSpec {
-    /// The hot partition: the same for all writers of a run.
-    #[must_use]
-    pub fn hot_partition(&self) -> i32 {
-        let mut rng = seed::stream(self.seed, Use::Hot, 0);
-        rng.random_range(0..self.partitions)
-    }
 }
 
 /// The batches of one writer.
@@ -50,8 +39,6 @@ pub struct Plan {
     first: bool,
     /// The one partition that it writes to, if it is bound to one.
     home: Option<i32>,
-    /// The hot partition, if there is one.
-    hot: Option<i32>,
 }
 
 impl Plan {
@@ -67,7 +54,6 @@ impl Plan {
             used: vec![0; spec.partitions as usize],
             first: true,
             home: None,
-            hot: (spec.hot > 0.0).then(|| spec.hot_partition()),
         }
     }
 
@@ -94,18 +80,9 @@ impl Plan {
         (0..self.spec.batch)
             .map(|_| {
                 let partition = partitions[self.rng.random_range(0..partitions.len())];
-                let partition = self.heated(partition);
                 self.message(partition)
             })
             .collect()
-    }
-
-    /// The hot partition instead of that one, as often as is asked for.
-    fn heated(&mut self, partition: i32) -> i32 {
-        match self.hot {
-            Some(hot) if self.rng.random_bool(self.spec.hot) => hot,
-            _ => partition,
-        }
     }
 
     /// One message to each partition.
@@ -147,7 +124,6 @@ mod tests {
             partitions: 6,
             batch: 5000,
             bytes: 100..=10_240,
-            hot: 0.0,
         }
     }
 
@@ -185,21 +161,6 @@ mod tests {
         assert!((1800..2600).contains(&mean), "mean {mean}");
         assert!(sizes.iter().any(|bytes| *bytes < 150));
         assert!(sizes.iter().any(|bytes| *bytes > 9_000));
-    }
-
-    #[test]
-    fn one_partition_is_as_hot_as_is_asked_for_and_for_all_writers() {
-        let spec = PlanSpec {
-            hot: 0.9,
-            ..spec(11)
-        };
-        let hot = spec.hot_partition();
-        for writer in 0..5 {
-            let batch = Plan::new(&spec, writer).next_batch();
-            let there = batch.iter().filter(|m| m.partition == hot).count();
-            // A tenth goes anywhere, a sixth of it here, too.
-            assert!((4450..4700).contains(&there), "{there}");
-        }
     }
 
     #[test]

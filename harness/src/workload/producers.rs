@@ -66,8 +66,15 @@ pub async fn send(
     batch: &[Outgoing],
 ) -> Kind {
     let topic = &clients.topic;
-    let value = Value::Sending(topic.clone(), invoked(clients, batch));
-    clients.record(process, Kind::Invoke, "send", value);
+    let sending = batch.iter().map(|message| sent(message, None)).collect();
+    clients.record(
+        process,
+        Kind::Invoke,
+        "send",
+        Value::Sending(topic.clone(), sending),
+    );
+    let messages = batch.len() as u64;
+    clients.stats.invoked.fetch_add(messages, Ordering::Relaxed);
     if producer.is_none() {
         match Producer::new(&clients.settings) {
             Ok(fresh) => *producer = Some(fresh),
@@ -82,13 +89,6 @@ pub async fn send(
     outcome.kind
 }
 
-/// The messages of a batch that is about to be sent; they count as invoked.
-pub fn invoked(clients: &Clients, batch: &[Outgoing]) -> Vec<Sent> {
-    let messages = batch.len() as u64;
-    clients.stats.invoked.fetch_add(messages, Ordering::Relaxed);
-    batch.iter().map(|message| sent(message, None)).collect()
-}
-
 fn sent(message: &Outgoing, offset: Option<i64>) -> Sent {
     Sent {
         partition: message.partition,
@@ -97,8 +97,7 @@ fn sent(message: &Outgoing, offset: Option<i64>) -> Sent {
     }
 }
 
-/// The messages of a batch as far as they went; they count as what became of them.
-pub fn concluded(clients: &Clients, batch: &[Outgoing], outcome: &BatchOutcome) -> Vec<Sent> {
+fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &BatchOutcome) {
     let (mut acknowledged, mut failed, mut unknown) = (0, 0, 0);
     let mut completed = Vec::with_capacity(batch.len());
     for (message, fate) in batch.iter().zip(&outcome.fates) {
@@ -121,26 +120,21 @@ pub fn concluded(clients: &Clients, batch: &[Outgoing], outcome: &BatchOutcome) 
         };
         completed.push(sent(message, offset));
     }
-    let stats = &clients.stats;
-    stats
-        .acknowledged
-        .fetch_add(acknowledged, Ordering::Relaxed);
-    stats.failed.fetch_add(failed, Ordering::Relaxed);
-    stats.unknown.fetch_add(unknown, Ordering::Relaxed);
-    completed
-}
-
-fn conclude(clients: &Clients, process: Process, batch: &[Outgoing], outcome: &BatchOutcome) {
-    let completed = concluded(clients, batch, outcome);
     let value = Value::Sent(clients.topic.clone(), completed);
     let mut event = Event::new(process, outcome.kind, "send", value);
-    if outcome.heard.iter().any(Option::is_some) {
+    if acknowledged > 0 {
         let times = ack_times(&clients.recorder, &outcome.heard);
         event.beside.insert("ack-times".to_owned(), times);
     }
     clients
         .recorder
         .record(event.with_error(outcome.errors.to_json()));
+    let stats = &clients.stats;
+    stats
+        .acknowledged
+        .fetch_add(acknowledged, Ordering::Relaxed);
+    stats.failed.fetch_add(failed, Ordering::Relaxed);
+    stats.unknown.fetch_add(unknown, Ordering::Relaxed);
 }
 
 /// When each message was acknowledged, in ns since the run began; null where it was not. A batch

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::runtime::{Runtime, RuntimeKind, disks};
+use harness::runtime::{Runtime, RuntimeKind};
 use nemesis::agent::AgentCommand;
 use nemesis::executor::ExecutedFault;
 use nemesis::{
@@ -16,8 +16,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::stage::{Stage, Succession, every_action, every_disk_action};
-use crate::told;
+use crate::stage::{FixedRoles, Stage, every_action};
 
 const HELD_MS: u64 = 300;
 const REACH: Duration = Duration::from_millis(300);
@@ -56,7 +55,7 @@ pub fn schedule(action: &Action, for_ms: u64) -> Schedule {
 pub fn executor(stage: &Stage, observer: Arc<dyn Observer>) -> Executor {
     Executor {
         cluster: stage.cluster.clone(),
-        roles: Arc::new(Succession(stage.cluster.clone())),
+        roles: Arc::new(FixedRoles),
         observer,
         journal: stage.journal.clone(),
     }
@@ -79,21 +78,6 @@ pub async fn every_fault(kind: RuntimeKind) {
     );
     let published = std::env::var_os("HARNESS_DOCKER_PUBLISH").is_some();
     assert_eq!(client.unwrap().ip() != ip.unwrap(), published);
-    each_in_turn(stage, begun, every_action(kind)).await;
-}
-
-pub async fn every_disk_fault(kind: RuntimeKind) {
-    if let Err(why) = disks::possible() {
-        crate::stage::skipped("every fault of a disk", &why);
-        return;
-    }
-    let begun = Instant::now();
-    let stage = Stage::up_with(kind, true).await;
-    each_in_turn(stage, begun, every_disk_action()).await;
-}
-
-async fn each_in_turn(stage: Stage, begun: Instant, actions: Vec<(&'static str, Action)>) {
-    let kind = stage.cluster.kind();
     let mut table = format!(
         "\n{} ({} to come up)\n{:<28} {:>9} {:>9}  measured\n",
         kind.name(),
@@ -102,24 +86,18 @@ async fn each_in_turn(stage: Stage, begun: Instant, actions: Vec<(&'static str, 
         "bites in",
         "heals in",
     );
-    let mut rows = Vec::new();
-    for (name, action) in actions {
+    for (name, action) in every_action() {
         let execution = carry_out(&stage, &action).await;
         assert!(execution.error.is_none(), "{name}: {:?}", execution.error);
         let executed = &execution.faults[0];
         look_at(name, executed);
-        if action.kind().is_of_disks() {
-            look_at_disk(&stage, name, executed).await;
-        }
         writeln!(table, "{}", row(name, executed)).unwrap();
-        rows.push(told::row(name, executed));
         nothing_is_left(&stage, name).await;
     }
     let begun = Instant::now();
     stage.down().await;
     let down = ms(begun.elapsed().as_millis() as u64);
     eprintln!("{table}{down} to go down\n");
-    told::write(kind.name(), &rows);
 }
 
 fn ms(ms: u64) -> String {
@@ -211,73 +189,7 @@ fn look_at(name: &str, executed: &ExecutedFault) {
             assert_eq!(measured(executed, "effective", "answers"), false);
         }
         // The executor's measurements are errors where they do not find the effect.
-        _ => assert!(executed.verified_ms.is_some(), "{name}"),
-    }
-}
-
-/// What the disk counted, and what the process that writes to it found afterwards.
-async fn look_at_disk(stage: &Stage, name: &str, executed: &ExecutedFault) {
-    let effect = |what| measured(executed, "effective", what);
-    let counted = |node: NodeId, what: &str| effect_of(executed, node, what);
-    match &executed.fault.action {
-        Action::PowerLoss { torn, .. } => {
-            assert!(counted(NodeId(2), "lost-writes") > 0, "{name}");
-            let (gone, kept) = (
-                counted(NodeId(2), "lost-bytes"),
-                counted(NodeId(2), "kept-bytes"),
-            );
-            assert!(
-                if *torn {
-                    gone + kept > 0
-                } else {
-                    gone > 0 && kept == 0
-                },
-                "{name}"
-            );
-            found(stage, NodeId(2), |synced, loose| {
-                synced > 0 && (*torn || loose == 0)
-            })
-            .await;
-        }
-        Action::Blackout { nodes, .. } => {
-            for node in nodes {
-                assert!(counted(*node, "lost-bytes") > 0, "{name}");
-                found(stage, *node, |synced, loose| synced > 0 && loose == 0).await;
-            }
-        }
-        Action::SlowDisk { sync_ms, .. } => {
-            assert!(
-                effect("sync-us").as_u64().unwrap() >= u64::from(*sync_ms) * 1_000,
-                "{name}"
-            );
-        }
-        Action::ReadError { .. } => assert!(effect("failed-reads").as_u64().unwrap() > 0),
-        Action::BitFlip { .. } => assert!(effect("flipped").as_str().unwrap().contains(".log")),
-        Action::Truncation { .. } => assert!(effect("cut").as_str().unwrap().contains(".log")),
         _ => assert!(executed.measured["verified"].is_object(), "{name}"),
-    }
-}
-
-fn effect_of(executed: &ExecutedFault, node: NodeId, what: &str) -> u64 {
-    let counts = &executed.measured["effective"][node.to_string()];
-    counts[what].as_u64().expect("the disk counts")
-}
-
-/// Waits until the process on a node has said that it found so many lines when it was last
-/// started: synced, and not. Logs of containers come a moment late.
-async fn found(stage: &Stage, node: NodeId, wanted: impl Fn(u64, u64) -> bool) {
-    let log = stage.cluster.log_file(node).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let text = std::fs::read_to_string(&log).unwrap();
-        let line = text.lines().rfind(|line| line.contains("lines synced"));
-        let words = line.unwrap_or_default().split(' ');
-        let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
-        if numbers.len() == 2 && wanted(numbers[0], numbers[1]) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{node} found {line:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await; // a poll's pause
     }
 }
 
@@ -297,12 +209,6 @@ async fn nothing_is_left(stage: &Stage, name: &str) {
             NodeState::Running,
             "{name}"
         );
-        if let Some(disk) = cluster.disk_report(node).await.unwrap() {
-            assert!(
-                disk.room > 1 << 20 && !disk.sync_will_fail,
-                "{name}: {disk:?}"
-            );
-        }
         let reached = cluster.reach(node, Listener::Client, REACH).await.unwrap();
         assert!(
             reached.is_some(),
@@ -324,13 +230,11 @@ pub async fn two_clusters(kind: RuntimeKind) {
             .iter()
             .any(|line| line.contains(first.cluster.run_id()))
     );
-    // An engine tells of those whose journals are elsewhere, too.
     assert!(
-        kind != RuntimeKind::Docker
-            || healed
-                .alive
-                .iter()
-                .any(|line| line.contains(second.cluster.run_id()))
+        healed
+            .alive
+            .iter()
+            .any(|line| line.contains(second.cluster.run_id()))
     );
     nothing_is_left(&first, "first").await;
     nothing_is_left(&second, "second").await;

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::artifacts::Artifacts;
-use harness::runtime::local::ledger::Noted;
-use harness::runtime::{self, RuntimeKind, disks, namespaces};
+use harness::runtime::{self, RuntimeKind, namespaces};
 use nemesis::{Observer, Step, StepKind};
 use tokio::sync::watch;
 
 use crate::bites::{executor, schedule};
-use crate::stage::{self, Stage, every_action, every_disk_action};
+use crate::stage::{self, Stage, every_action};
 
 /// For the process that is to be killed: which fault, in which folder.
 const FAULT: &str = "TEST_VICTIM_FAULT";
@@ -40,7 +39,7 @@ fn be_victim(kind: RuntimeKind) -> bool {
     let (Ok(fault), Ok(dir)) = (std::env::var(FAULT), std::env::var(DIR)) else {
         return false;
     };
-    let actions = [every_action(kind), every_disk_action()].concat();
+    let actions = every_action();
     let (_, action) = actions
         .iter()
         .find(|(name, _)| *name == fault)
@@ -52,8 +51,7 @@ fn be_victim(kind: RuntimeKind) -> bool {
         .to_string_lossy()
         .into_owned();
     stage::block_on(async {
-        let disks = action.kind().is_of_disks();
-        let stage = Stage::up_in(kind, &dir, &run, disks).await;
+        let stage = Stage::up_in(kind, &dir, &run).await;
         let (_stop, stopped) = watch::channel(false);
         let executor = executor(&stage, Arc::new(Tell));
         let begun = tokio::time::Instant::now();
@@ -90,19 +88,6 @@ fn folder(parent: &Path, kind: RuntimeKind) -> PathBuf {
     dir
 }
 
-/// Every fault by name, and whether it needs disks of ours.
-fn every_fault(kind: RuntimeKind, test: &str) -> Vec<(&'static str, bool)> {
-    let mut faults: Vec<_> = every_action(kind)
-        .iter()
-        .map(|(name, _)| (*name, false))
-        .collect();
-    match disks::possible() {
-        Ok(()) => faults.extend(every_disk_action().iter().map(|(name, _)| (*name, true))),
-        Err(why) => stage::skipped(&format!("{test}, every fault of a disk"), &why),
-    }
-    faults
-}
-
 pub fn in_docker(test: &str) {
     let kind = RuntimeKind::Docker;
     if !stage::available(kind, test) || be_victim(kind) {
@@ -110,7 +95,7 @@ pub fn in_docker(test: &str) {
     }
     stage::agent();
     let parent = tempfile::tempdir().unwrap();
-    for (at, (fault, of_disks)) in every_fault(kind, test).into_iter().enumerate() {
+    for (fault, _) in every_action() {
         let dir = folder(parent.path(), kind);
         let run = dir.file_name().unwrap().to_string_lossy().into_owned();
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -120,48 +105,19 @@ pub fn in_docker(test: &str) {
             !left_in_docker(&run).is_empty(),
             "{fault}: it left something to remove"
         );
-        // Disks see that their harness is gone; every other time they are killed, too.
-        let servers = if of_disks && at % 2 == 0 {
-            processes_of(&dir)
-        } else {
-            Vec::new()
-        };
         victim.kill().unwrap();
         victim.wait().unwrap();
-        for pid in &servers {
-            let pid = nix::unistd::Pid::from_raw(*pid as i32);
-            // It may have ended since.
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        }
         let healed = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
+        // Three holders, three brokers, three volumes, a network, and the journal.
         let mine = healed.removed.iter().filter(|line| line.contains(&run));
-        let mine = mine.filter(|line| !line.starts_with("mount "));
-        // Three holders, three brokers, three volumes (or the disks' data), a network, the journal.
-        let expected = if of_disks { 9 } else { 11 };
-        assert_eq!(mine.count(), expected, "{fault}: {healed:?}");
+        assert_eq!(mine.count(), 11, "{fault}: {healed:?}");
         assert_eq!(left_in_docker(&run), Vec::<String>::new(), "{fault}");
-        if of_disks {
-            nothing_of_disks(fault, &dir);
-        }
         let again = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
         assert!(
             again.removed.iter().all(|line| !line.contains(&run)),
             "{again:?}"
         );
     }
-}
-
-/// No mount, no process that serves one, no data.
-fn nothing_of_disks(fault: &str, dir: &Path) {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let name = dir.to_string_lossy();
-    assert!(!mounts.contains(name.as_ref()), "{fault}: {mounts}");
-    let deadline = Instant::now() + DEATH_LIMIT;
-    while !processes_of(dir).is_empty() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5)); // a poll's pause
-    }
-    assert_eq!(processes_of(dir), Vec::<u32>::new(), "{fault}");
-    assert!(!dir.join("data").exists(), "{fault}");
 }
 
 /// Asked of the engine by its own command line or, without one, by the label that we set.
@@ -200,7 +156,7 @@ pub fn in_namespaces(test: &str) {
         agent: agent.clone(),
         seeded_bugs: false,
     };
-    for (fault, _) in every_fault(kind, test) {
+    for (fault, _) in every_action() {
         let dir = folder(parent.path(), kind);
         let exe = std::env::current_exe().unwrap();
         let command = namespaces::reentry(&artifacts, &exe, ["--exact", test, "--nocapture"]);
@@ -244,48 +200,13 @@ pub fn in_namespaces(test: &str) {
     }
 }
 
-pub fn in_local(test: &str) {
-    let kind = RuntimeKind::Local;
-    if !stage::available(kind, test) || be_victim(kind) {
-        return;
-    }
-    stage::agent();
-    let parent = tempfile::tempdir().unwrap();
-    for (fault, _) in every_action(kind) {
-        let dir = folder(parent.path(), kind);
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture"]);
-        let mut victim = until_it_bites(command, fault, &dir);
-        let journal = dir.join("journal").join(dir.file_name().unwrap());
-        let written = std::fs::read_to_string(journal.with_extension("processes")).unwrap();
-        let brokers: Vec<Noted> = written
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let alive = || brokers.iter().filter(|noted| noted.exists()).count();
-        // One of the three may be the victim's victim.
-        assert!(alive() >= 2, "{fault}: {brokers:?}");
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        let healed = stage::block_on(runtime::heal(&dir.join("journal"), false)).unwrap();
-        assert!(
-            healed.removed.iter().any(|line| line.starts_with("run ")),
-            "{healed:?}"
-        );
-        assert_eq!(alive(), 0, "{fault}");
-        assert!(!dir.join("data").exists(), "{fault}: data is left");
-        let left = std::fs::read_dir(dir.join("journal")).unwrap().count();
-        assert_eq!(left, 0, "{fault}: a journal or a list of processes is left");
-    }
-}
-
 fn pids() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     names.collect()
 }
 
-/// Processes whose program, or one of whose arguments, is this file or below it.
+/// Processes whose program, or whose argument, is this file.
 fn processes_of(program: &Path) -> Vec<u32> {
     let mentions = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

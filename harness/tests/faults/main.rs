@@ -3,14 +3,11 @@
 //!
 //! The cluster's nodes run the agent's `echo` in place of a broker: what is tested is networks,
 //! processes and cleaning up. Docker tests probe for the engine, skip aloud without one, and fail
-//! where `REQUIRE_DOCKER=1`; tests of namespaces skip aloud where the kernel forbids them. Plain
-//! processes need nothing but Linux.
+//! where `REQUIRE_DOCKER=1`; tests of namespaces skip aloud where the kernel forbids them.
 
 mod bites;
 mod killed;
 mod stage;
-mod told;
-mod wire;
 
 use stage::Where;
 
@@ -39,47 +36,6 @@ fn bites_and_heals_in_namespaces() {
 fn bites_and_heals_in_namespaces_without_root() {
     let name = "bites_and_heals_in_namespaces_without_root";
     stage::on(Where::NamespacesAsNobody, name, bites::every_fault);
-}
-
-#[test]
-fn bites_and_heals_between_plain_processes() {
-    let name = "bites_and_heals_between_plain_processes";
-    stage::on(Where::Local, name, bites::every_fault);
-}
-
-#[test]
-fn the_wire_is_hurt_and_heals_between_plain_processes() {
-    let name = "the_wire_is_hurt_and_heals_between_plain_processes";
-    stage::on(Where::Local, name, wire::every_fault_of_the_wire);
-}
-
-#[test]
-fn a_second_cluster_lives_beside_the_first_of_plain_processes() {
-    let name = "a_second_cluster_lives_beside_the_first_of_plain_processes";
-    stage::on(Where::Local, name, bites::two_clusters);
-}
-
-#[test]
-fn the_data_of_a_stopped_broker_is_copied_from_a_plain_process() {
-    let name = "the_data_of_a_stopped_broker_is_copied_from_a_plain_process";
-    stage::on(Where::Local, name, bites::data_and_logs);
-}
-
-#[test]
-fn killed_in_each_fault_between_plain_processes_leaves_nothing() {
-    killed::in_local("killed_in_each_fault_between_plain_processes_leaves_nothing");
-}
-
-#[test]
-fn disks_fail_and_heal_in_docker() {
-    let name = "disks_fail_and_heal_in_docker";
-    stage::on(Where::Docker, name, bites::every_disk_fault);
-}
-
-#[test]
-fn disks_fail_and_heal_in_namespaces() {
-    let name = "disks_fail_and_heal_in_namespaces";
-    stage::on(Where::Namespaces, name, bites::every_disk_fault);
 }
 
 #[test]

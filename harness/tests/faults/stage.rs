@@ -12,9 +12,7 @@ use harness::runtime::{
     self, ClusterSpec, Program, Runtime, RuntimeChoice, RuntimeKind, namespaces,
 };
 use nemesis::journal::Owner;
-use nemesis::{
-    Action, Impairment, Journal, Leadership, Listener, NodeId, NodeState, Roles, Shape, Target,
-};
+use nemesis::{Action, Impairment, Journal, Leadership, Listener, NodeId, Roles, Shape, Target};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Where {
@@ -23,7 +21,6 @@ pub enum Where {
     DockerPublished,
     Namespaces,
     NamespacesAsNobody,
-    Local,
 }
 
 impl Where {
@@ -31,7 +28,6 @@ impl Where {
         match self {
             Self::Docker | Self::DockerPublished => RuntimeKind::Docker,
             Self::Namespaces | Self::NamespacesAsNobody => RuntimeKind::Namespaces,
-            Self::Local => RuntimeKind::Local,
         }
     }
 }
@@ -79,15 +75,13 @@ pub fn available(kind: RuntimeKind, test: &str) -> bool {
     let Err(why) = found else { return true };
     let required = std::env::var("REQUIRE_DOCKER").is_ok_and(|value| value == "1");
     assert!(kind != RuntimeKind::Docker || !required, "{why}");
-    skipped(test, &why.to_string());
-    false
-}
-
-/// Standard error of a test is shown only when it fails; this is to be seen.
-pub fn skipped(test: &str, why: &str) {
+    // Standard error of a test is shown only when it fails; this is to be seen.
     let line = format!("SKIPPED {test}: {why}\n");
-    let mut errors = std::fs::File::create("/dev/stderr").unwrap();
-    let _ = std::io::Write::write_all(&mut errors, line.as_bytes());
+    let _ = std::io::Write::write_all(
+        &mut std::fs::File::create("/dev/stderr").unwrap(),
+        line.as_bytes(),
+    );
+    false
 }
 
 /// The agent, built once by whoever comes first.
@@ -147,42 +141,15 @@ pub struct Stage {
 impl Stage {
     /// Three nodes in a folder of their own.
     pub async fn up(kind: RuntimeKind) -> Self {
-        Self::up_with(kind, false).await
-    }
-
-    /// The same, on disks that do as they are told.
-    pub async fn up_with(kind: RuntimeKind, disks: bool) -> Self {
         let owned = tempfile::tempdir().unwrap();
         let run = format!("test-{}", uuid::Uuid::new_v4().simple());
-        let mut stage = Self::up_in(kind, owned.path(), &run, disks).await;
-        stage._owned = Some(owned);
-        stage
-    }
-
-    /// Three nodes of that program, with somebody between them and their clients.
-    pub async fn of(kind: RuntimeKind, program: Program, artifacts: &Artifacts) -> Self {
-        let owned = tempfile::tempdir().unwrap();
-        let run = format!("test-{}", uuid::Uuid::new_v4().simple());
-        let mut stage =
-            Self::made(kind, owned.path(), &run, (program, false, true), artifacts).await;
+        let mut stage = Self::up_in(kind, owned.path(), &run).await;
         stage._owned = Some(owned);
         stage
     }
 
     /// Three nodes of a run of that name, in that folder.
-    pub async fn up_in(kind: RuntimeKind, dir: &Path, run: &str, disks: bool) -> Self {
-        let what = (Program::Echo, disks, false);
-        Self::made(kind, dir, run, what, &agent()).await
-    }
-
-    /// `what`: the program, whether disks are ours, and whether somebody is before the brokers.
-    async fn made(
-        kind: RuntimeKind,
-        dir: &Path,
-        run: &str,
-        (program, disks, wire): (Program, bool, bool),
-        artifacts: &Artifacts,
-    ) -> Self {
+    pub async fn up_in(kind: RuntimeKind, dir: &Path, run: &str) -> Self {
         let owner = Owner {
             run: run.to_owned(),
             runtime: kind.name().to_owned(),
@@ -195,13 +162,11 @@ impl Stage {
             nodes: 3,
             dir: dir.to_owned(),
             journal: journal.path().to_owned(),
-            program,
+            program: Program::Echo,
             image: None,
-            disks,
             broker_args: Vec::new(),
-            wire,
         };
-        let cluster = runtime::up(kind, &spec, artifacts).await;
+        let cluster = runtime::up(kind, &spec, &agent()).await;
         Self {
             cluster: cluster.expect("the cluster comes up"),
             journal,
@@ -217,29 +182,20 @@ impl Stage {
     }
 }
 
-/// Node 2 has every role, and if it does not run the next one that does.
-pub struct Succession(pub Arc<dyn Runtime>);
-
-impl Succession {
-    async fn first(&self) -> Option<NodeId> {
-        for node in [2, 3, 1].map(NodeId) {
-            if self.0.state(node).await.ok()? == NodeState::Running {
-                return Some(node);
-            }
-        }
-        None
-    }
-}
+/// Node 2 has every role; the others follow.
+pub struct FixedRoles;
 
 #[async_trait]
-impl Roles for Succession {
+impl Roles for FixedRoles {
     fn partition_name(&self, partition: u32) -> String {
         format!("topic-{partition}")
     }
 
     async fn leader(&self, _partition: u32) -> Option<Leadership> {
-        let node = self.first().await?;
-        Some(Leadership { node, epoch: 0 })
+        Some(Leadership {
+            node: NodeId(2),
+            epoch: 0,
+        })
     }
 
     async fn in_sync(&self, _partition: u32) -> Option<Vec<NodeId>> {
@@ -247,43 +203,13 @@ impl Roles for Succession {
     }
 
     async fn controller(&self) -> Option<NodeId> {
-        self.first().await
+        Some(NodeId(2))
     }
 }
 
-/// Every way in which a fault can act on a runtime.
-pub fn every_action(kind: RuntimeKind) -> Vec<(&'static str, Action)> {
-    let mut all = [cuts(), processes(), impairments(), delays()].concat();
-    all.retain(|(_, action)| action.kind().fidelity(kind.platform()).is_some());
-    all
-}
-
-/// Every way in which a disk can fail.
-pub fn every_disk_action() -> Vec<(&'static str, Action)> {
-    let target = leader;
-    let power = |torn| Action::PowerLoss {
-        target: leader(),
-        torn,
-    };
-    let blackout = Action::Blackout {
-        nodes: [1, 3].map(NodeId).to_vec(),
-        torn: false,
-    };
-    let slow = Action::SlowDisk {
-        target: target(),
-        sync_ms: 300,
-    };
-    vec![
-        ("lose unsynced", power(false)),
-        ("torn writes", power(true)),
-        ("blackout", blackout),
-        ("disk full", Action::DiskFull { target: target() }),
-        ("slow disk", slow),
-        ("sync error", Action::SyncError { target: target() }),
-        ("read error", Action::ReadError { target: target() }),
-        ("bit flip", Action::BitFlip { target: target() }),
-        ("truncation", Action::Truncation { target: target() }),
-    ]
+/// Every way in which a fault can act.
+pub fn every_action() -> Vec<(&'static str, Action)> {
+    [cuts(), processes(), impairments(), delays()].concat()
 }
 
 fn leader() -> Target {
@@ -342,27 +268,10 @@ fn processes() -> Vec<(&'static str, Action)> {
         threads_per_cpu: 4,
         mib: 0,
     };
-    let memory = Action::Pressure {
-        target: leader(),
-        threads_per_cpu: 0,
-        mib: 64,
-    };
-    let rolling = Action::RollingRestart {
-        order: [3, 1, 2].map(NodeId).to_vec(),
-        down_ms: 100,
-    };
-    let chase = Action::Chase {
-        target: leader(),
-        times: 3,
-    };
     vec![
         ("kill", Action::Kill { target: target() }),
         ("pause", Action::Pause { target: target() }),
-        ("stop", Action::Stop { target: target() }),
-        ("rolling restart", rolling),
-        ("chase", chase),
         ("cpu", cpu),
-        ("memory", memory),
     ]
 }
 
@@ -379,23 +288,16 @@ fn impairments() -> Vec<(&'static str, Action)> {
         percent: 40,
         delay_ms: 60,
     };
-    let listeners = || vec![Listener::Client, Listener::Replication];
     let reset = Action::Reset {
         target: leader(),
-        listeners: listeners(),
-    };
-    let half_open = Action::HalfOpen {
-        target: leader(),
-        listeners: listeners(),
+        listeners: vec![Listener::Client, Listener::Replication],
     };
     vec![
         ("latency", impair(latency)),
         ("reorder", impair(reorder)),
         ("loss", impair(Impairment::Loss { percent: 20 })),
         ("bandwidth", impair(Impairment::Rate { kib_per_second: 64 })),
-        ("trickle", impair(Impairment::Rate { kib_per_second: 4 })),
         ("reset", reset),
-        ("half-open", half_open),
     ]
 }
 

@@ -2,12 +2,10 @@
 //! [`Cli`] reads.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::disk::DiskSpec;
-use super::{AgentCommand, Cut, Delay, Flood, Impair, Manner, PortsOf, Press, Probe, Silence};
+use super::{AgentCommand, Cut, Delay, Flood, Impair, Manner, PortsOf, Press, Probe};
 
 /// Acts inside a node's network namespace: cuts, delays, probes. Prints one line of JSON.
 #[derive(Debug, Parser)]
@@ -25,8 +23,6 @@ pub enum Order {
     Hold(HoldArgs),
     /// Drop what arrives from some addresses
     Cut(CutArgs),
-    /// Drop all that arrives from some peers and all that goes to them
-    Silence(SilenceArgs),
     /// Hold back the packets of some ports of this node
     Delay(DelayArgs),
     /// Remove the rules and delays of one fault, or all
@@ -51,8 +47,6 @@ pub enum Order {
     Link(LinkArgs),
     /// Run a command inside fresh user, network, mount and process namespaces
     Enter(EnterArgs),
-    /// Be a disk that loses, tears, fills up, fails and slows down on request
-    Disk(DiskArgs),
     /// Send back what is sent (stands in for a broker in tests)
     Echo(EchoArgs),
 }
@@ -80,17 +74,6 @@ pub struct CutArgs {
     /// Cut only connections with one of these TCP ports
     #[arg(long, value_delimiter = ',')]
     only: Vec<u16>,
-}
-
-/// `silence`
-#[derive(Debug, Args)]
-pub struct SilenceArgs {
-    /// The fault's name
-    #[arg(long)]
-    tag: String,
-    /// With whom
-    #[arg(long, value_delimiter = ',', required = true)]
-    peer: Vec<Ipv4Addr>,
 }
 
 /// `delay`
@@ -266,71 +249,12 @@ pub struct EnterArgs {
     pub command: Vec<String>,
 }
 
-/// `disk`
-#[derive(Debug, Args)]
-pub struct DiskArgs {
-    /// Where to mount it: an empty directory
-    #[arg(long)]
-    at: PathBuf,
-    /// Where its bytes are: another one
-    #[arg(long)]
-    backing: PathBuf,
-    /// Names become durable in order with any sync, as on ext4 and XFS
-    #[arg(long)]
-    ordered: bool,
-    /// For what is left to chance
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-}
-
-impl From<DiskArgs> for DiskSpec {
-    fn from(args: DiskArgs) -> Self {
-        Self {
-            at: args.at,
-            backing: args.backing,
-            ordered: args.ordered,
-            seed: args.seed,
-        }
-    }
-}
-
-impl DiskSpec {
-    /// The arguments that make `nemesis-agent` be this disk.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<std::ffi::OsString> {
-        let option = |name: &str, value: &std::ffi::OsStr| {
-            let mut word = std::ffi::OsString::from(name);
-            word.push(value);
-            word
-        };
-        let mut words = vec![
-            "disk".into(),
-            option("--at=", self.at.as_os_str()),
-            option("--backing=", self.backing.as_os_str()),
-            format!("--seed={}", self.seed).into(),
-        ];
-        if self.ordered {
-            words.push("--ordered".into());
-        }
-        words
-    }
-}
-
 /// `echo`
 #[derive(Debug, Args)]
 pub struct EchoArgs {
     /// Ports to listen on
     #[arg(long, value_delimiter = ',', required = true)]
     pub port: Vec<u16>,
-    /// Address to listen on [default: all]
-    #[arg(long, default_value_t = Ipv4Addr::UNSPECIFIED)]
-    pub address: Ipv4Addr,
-    /// Peers to whom a connection is kept in use
-    #[arg(long, value_delimiter = ',')]
-    pub peer: Vec<SocketAddrV4>,
-    /// Where to write lines, some synced and some not
-    #[arg(long)]
-    pub data: Option<PathBuf>,
 }
 
 impl Order {
@@ -347,10 +271,6 @@ impl Order {
                 from,
                 spare,
                 only,
-            }),
-            Self::Silence(args) => AgentCommand::Silence(Silence {
-                tag: args.tag,
-                peers: args.peer,
             }),
             Self::Delay(args) => AgentCommand::Delay(Delay {
                 tag: args.tag,
@@ -411,10 +331,6 @@ impl AgentCommand {
                 words.list("--from", &cut.from);
                 words.list("--spare", &cut.spare).list("--only", &cut.only);
             }
-            Self::Silence(silence) => {
-                words.word("silence").option("--tag", &silence.tag);
-                words.list("--peer", &silence.peers);
-            }
             Self::Delay(delay) => {
                 words.word("delay").option("--tag", &delay.tag);
                 words.list("--port", &delay.ports);
@@ -462,7 +378,6 @@ impl AgentCommand {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cut(_) => "cut",
-            Self::Silence(_) => "silence",
             Self::Delay(_) => "delay",
             Self::Heal { .. } => "heal",
             Self::Status => "status",
@@ -584,7 +499,7 @@ mod tests {
         let tag = || "[a-z0-9 =,-]{1,12}";
         let numbers = any::<[u32; 6]>();
         let address = || any::<(u32, u16)>();
-        (0..7, tag(), address(), numbers).prop_map(|(which, tag, (ip, port), numbers)| {
+        (0..6, tag(), address(), numbers).prop_map(|(which, tag, (ip, port), numbers)| {
             let order = PortsOf {
                 tag: tag.clone(),
                 ports: vec![port],
@@ -615,10 +530,6 @@ mod tests {
                     tag,
                     threads_per_cpu: numbers[0],
                     mib: numbers[1],
-                }),
-                5 => AgentCommand::Silence(Silence {
-                    tag,
-                    peers: order.peers,
                 }),
                 _ => AgentCommand::Strain,
             }

@@ -6,7 +6,6 @@
 
 pub mod cli;
 mod delayer;
-pub mod disk;
 pub mod echo;
 pub mod enter;
 pub mod hold;
@@ -14,7 +13,7 @@ pub mod link;
 mod netlink;
 mod nfqueue;
 mod nft;
-pub mod press;
+mod press;
 mod probe;
 mod strand;
 pub mod work;
@@ -29,8 +28,6 @@ use serde::{Deserialize, Serialize};
 pub enum AgentCommand {
     /// Drops what arrives from these addresses.
     Cut(Cut),
-    /// Nothing arrives and nothing leaves, as when the machine has no power.
-    Silence(Silence),
     /// Holds back packets of some ports.
     Delay(Delay),
     /// Removes the rules and delays of one tag, or everything the agent ever installed.
@@ -67,15 +64,6 @@ pub struct Cut {
     pub spare: Vec<u16>,
     /// If not empty: only connections with one of these TCP ports at either end are cut.
     pub only: Vec<u16>,
-}
-
-/// See [`AgentCommand::Silence`]: both ways, at this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Silence {
-    /// The fault it belongs to.
-    pub tag: String,
-    /// With whom. This node still hears itself.
-    pub peers: Vec<Ipv4Addr>,
 }
 
 /// See [`AgentCommand::Delay`].

@@ -9,15 +9,14 @@ use std::net::Ipv4Addr;
 use super::hold::{self, Request};
 use super::nft::{Hook, Rule, Rules, Test, Verdict};
 use super::{
-    AgentCommand, AgentReply, Cut, Delay, Impair, PortsOf, Press, RuleStatus, Silence, Strain,
-    press, probe, strand,
+    AgentCommand, AgentReply, Cut, Delay, Impair, PortsOf, Press, RuleStatus, Strain, press, probe,
+    strand,
 };
 
 /// Carries it out; every failure is in the reply.
 pub fn obey(command: &AgentCommand) -> AgentReply {
     let done = match command {
         AgentCommand::Cut(order) => cut(order),
-        AgentCommand::Silence(order) => silence(order),
         AgentCommand::Delay(order) => delay(order),
         AgentCommand::Heal { tag } => heal(tag.as_deref()),
         AgentCommand::Status => status(None),
@@ -87,25 +86,6 @@ fn rules_of(order: &Cut, from: Ipv4Addr) -> Vec<Rule> {
         ]
     };
     order.only.iter().flat_map(both_ends).collect()
-}
-
-fn silence(order: &Silence) -> io::Result<AgentReply> {
-    let mut rules = Vec::new();
-    for peer in &order.peers {
-        let ways = [
-            (Hook::Input, Test::Source(*peer), "from"),
-            (Hook::Output, Test::Destination(*peer), "to"),
-        ];
-        rules.extend(ways.map(|(hook, test, word)| Rule {
-            tag: order.tag.clone(),
-            what: format!("drop {word} {peer}"),
-            hook,
-            tests: vec![test],
-            verdict: Verdict::Drop,
-        }));
-    }
-    Rules::open()?.install(&order.tag, &rules)?;
-    status(Some(&order.tag))
 }
 
 fn delay(order: &Delay) -> io::Result<AgentReply> {

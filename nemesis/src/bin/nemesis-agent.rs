@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use nemesis::agent::cli::{Cli, EnterArgs, HoldArgs, LinkArgs, Order};
 use nemesis::agent::link::Links;
-use nemesis::agent::{AgentReply, disk, echo, enter, hold, work};
+use nemesis::agent::{AgentReply, echo, enter, hold, work};
 use nix::sched::{CloneFlags, unshare};
 
 const USAGE: u8 = 64;
@@ -58,8 +58,7 @@ fn run(order: Order) -> io::Result<()> {
                 enter::run(&command, processes).map(|never| match never {})
             }
         }
-        Order::Disk(args) => disk::run(&args.into()),
-        Order::Echo(args) => echo::run(args.address, &args.port, &args.peer, args.data.as_deref()),
+        Order::Echo(args) => echo::run(&args.port),
         // `Order::command` takes these.
         _ => Err(io::Error::other("not a command of the agent itself")),
     }

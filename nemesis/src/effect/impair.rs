@@ -20,10 +20,8 @@ const CONNECTIONS: usize = 40;
 const WITHIN: Duration = Duration::from_secs(4);
 /// Nothing of ours is held up for longer on a link that is well, even on a busy machine.
 const QUICK_US: u64 = 700_000;
-/// A flood takes so long at the rate that is asked for, and several times as long is waited for it.
+/// A flood takes so long at the rate that is asked for, and twice as long is waited for it.
 const FLOOD_MS: u64 = 600;
-/// No flood is less: it is several packets, of which the first passes at once.
-const FLOOD_BYTES_LEAST: u64 = 6 << 10;
 
 pub(super) struct Link {
     pub tag: String,
@@ -74,7 +72,7 @@ impl Link {
     /// Bytes a second that get through to the node; no more than that when they did not all get
     /// through in the time that they had (the link is the brokers' as well, and they fill it).
     async fn rate(&self, field: &Field, kib: u32) -> Result<u64, Failure> {
-        let bytes = (u64::from(kib) * 1024 * FLOOD_MS / 1_000).max(FLOOD_BYTES_LEAST);
+        let bytes = u64::from(kib) * 1024 * FLOOD_MS / 1_000;
         let ip = field.cluster.address(self.node)?;
         let port = field.cluster.ports().of(Listener::Replication);
         let order = AgentCommand::Flood(Flood {

@@ -12,7 +12,6 @@ mod ports;
 mod press;
 mod process;
 mod restart;
-mod wire;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -32,6 +31,8 @@ use crate::roles::Roles;
 const ORDER_LIMIT: Duration = Duration::from_secs(30);
 /// After this long without an answer a packet is not on its way but gone: links are local.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
+/// For how long a healed fault may still be felt.
+pub(crate) const HEALING_LIMIT: Duration = Duration::from_secs(15);
 /// What a fault requires that need not bring about anything.
 pub(crate) const NOTHING: &str = "nothing";
 const HEALING_PAUSE: Duration = Duration::from_millis(100);
@@ -215,9 +216,8 @@ impl Field {
             Action::Stop { .. } => Box::new(restart::Stop::new(node)),
             Action::RollingRestart { order, down_ms } => {
                 let down = Duration::from_millis((*down_ms).into());
-                let order: Vec<NodeId> = order.iter().map(|node| self.nth(*node)).collect();
                 let effect = restart::Rolling::new(order.clone(), down);
-                return Some((order, Box::new(effect)));
+                return Some((order.clone(), Box::new(effect)));
             }
             Action::Chase { target, times } => {
                 about.insert("times".to_owned(), json!(times));
@@ -234,15 +234,6 @@ impl Field {
                 threads_per_cpu: *threads_per_cpu,
                 mib: *mib,
             }),
-            Action::Wire { wire, .. } => {
-                about.insert("wire".to_owned(), json!(wire));
-                let nodes = match target {
-                    Some(node) => vec![node],
-                    None => self.cluster.nodes(),
-                };
-                let effect = wire::Wire::new(&tag, nodes.clone(), *wire);
-                return Some((nodes, Box::new(effect)));
-            }
             _ => return None,
         };
         Some((vec![node], effect))
@@ -315,18 +306,10 @@ impl Field {
             }
             Target::Node { node } => {
                 tell("node");
-                self.nth(*node)
+                *node
             }
         };
         known.contains(&node).then_some(node)
-    }
-
-    /// A node that the schedule names by its number, counted from 1: in our own clusters that is
-    /// its id, in somebody else's the ids are theirs.
-    fn nth(&self, number: NodeId) -> NodeId {
-        let nodes = self.cluster.nodes();
-        let at = (number.0 as usize).checked_sub(1);
-        at.and_then(|at| nodes.get(at)).copied().unwrap_or(number)
     }
 
     /// One order to the agent of a node.
@@ -350,9 +333,11 @@ impl Field {
         limit: Duration,
         say: Option<String>,
     ) -> Result<Vec<ProbeResult>, Failure> {
+        let ports = self.cluster.ports();
         let mut addresses = Vec::with_capacity(to.len());
         for (node, listener) in to {
-            addresses.push(self.cluster.endpoint(*node, *listener)?);
+            let ip = self.cluster.address(*node)?;
+            addresses.push(std::net::SocketAddrV4::new(ip, ports.of(*listener)));
         }
         let order = AgentCommand::Probe(Probe {
             to: addresses,
@@ -372,7 +357,7 @@ impl Field {
 
     /// Repeats a measurement until it finds the fault gone.
     pub async fn until_gone(&self, effect: &dyn Effect) -> Measured {
-        let deadline = Instant::now() + self.cluster.healing_limit();
+        let deadline = Instant::now() + HEALING_LIMIT;
         loop {
             let measured = effect.gone(self).await;
             if measured.is_ok() || Instant::now() >= deadline {
@@ -383,7 +368,7 @@ impl Field {
     }
 }
 
-/// The same for what is done to disks.
+/// The same for what only a simulation does, to disks.
 fn disk_effect(
     action: &Action,
     target: Option<NodeId>,
@@ -397,9 +382,6 @@ fn disk_effect(
         }
         Action::DiskFull { .. } => (vec![node], Box::new(disk::Full { node })),
         Action::SyncError { .. } => (vec![node], Box::new(disk::SyncError { node })),
-        Action::ReadError { .. } => (vec![node], Box::new(disk::ReadError { node })),
-        Action::BitFlip { .. } => (vec![node], Box::new(disk::BitFlip { node })),
-        Action::Truncation { .. } => (vec![node], Box::new(disk::Truncation { node })),
         Action::SlowDisk { sync_ms, .. } => {
             about.insert("sync-ms".to_owned(), json!(sync_ms));
             let sync = Duration::from_millis(u64::from(*sync_ms));

@@ -78,11 +78,7 @@ impl Effect for Reset {
     async fn bites(&self, field: &Field) -> Measured {
         let state = state(field, self.0.node).await?;
         let went = self.0.connects(field).await?;
-        // A packet is answered with a reset before there is a connection, a stream after it.
-        let refused = |went: &Result<u64, String>| {
-            went.as_ref()
-                .is_err_and(|why| why == "refused" || why == "reset")
-        };
+        let refused = |went: &Result<u64, String>| went.as_ref().is_err_and(|why| why == "refused");
         if state != NodeState::Running || !went.iter().all(refused) {
             return Err(Failure::Measured(format!(
                 "{} is {state:?}, and connecting went {went:?}",
@@ -114,14 +110,10 @@ impl Effect for HalfOpen {
 
     async fn apply(&self, field: &Field) -> Result<(), Failure> {
         let order = AgentCommand::Strand(self.0.order(field)?);
-        let began = Instant::now();
-        // Whoever was just cut off or reset needs a moment to come back.
-        while field.agent(self.0.node, &order).await?.rules.is_empty() {
-            if began.elapsed() > TRAFFIC_LIMIT {
-                let node = self.0.node;
-                return Err(Failure::Moot(format!("{node} has no connection there")));
-            }
-            sleep(TRAFFIC_PAUSE).await;
+        let reply = field.agent(self.0.node, &order).await?;
+        if reply.rules.is_empty() {
+            let node = self.0.node;
+            return Err(Failure::Measured(format!("{node} has no connection there")));
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! tests' own. They need no privilege, and skip aloud where the kernel forbids user namespaces.
 
 mod delays;
-mod disks;
 mod entering;
 mod lab;
 mod rules;
@@ -52,23 +51,6 @@ fn a_dead_agent_is_no_partition() {
 fn a_delay_without_a_holder_is_refused() {
     let name = "a_delay_without_a_holder_is_refused";
     inside(name, delays::a_delay_without_a_holder_is_refused);
-}
-
-#[test]
-fn a_power_loss_takes_what_was_not_synced() {
-    let name = "a_power_loss_takes_what_was_not_synced";
-    inside(name, disks::a_power_loss_takes_what_was_not_synced);
-}
-
-#[test]
-fn files_on_a_disk_of_ours_are_files() {
-    inside("files_on_a_disk_of_ours_are_files", disks::files_are_files);
-}
-
-#[test]
-fn a_disk_fills_up_fails_and_slows_down() {
-    let name = "a_disk_fills_up_fails_and_slows_down";
-    inside(name, disks::a_disk_fills_up_fails_and_slows_down);
 }
 
 #[test]

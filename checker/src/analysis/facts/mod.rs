@@ -7,11 +7,9 @@
 //! that timed out cannot hide a lost batch (section 8).
 
 pub(crate) mod clojure;
-mod hands;
 mod log;
 mod numbering;
 
-pub(crate) use hands::Hands;
 pub use log::Log;
 pub use numbering::{NONE, Numbering, Span as ValueSpan};
 
@@ -19,10 +17,9 @@ use log::LogBuilder;
 use numbering::Span;
 use rustc_hash::FxHashMap;
 
-use crate::parallel;
 use crate::verdict::profile::Bench;
 
-use crate::history::arena::{self, Column};
+use crate::history::arena::Column;
 use crate::history::{Function, History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
 
 /// Whose definitions hold where they differ.
@@ -189,35 +186,24 @@ pub struct Facts<'h> {
 }
 
 impl<'h> Facts<'h> {
-    /// Derives them: four passes over the records, by key on all cores.
+    /// Derives them: four passes over the records.
     #[must_use]
     pub fn derive(history: &'h History, dialect: Dialect) -> Facts<'h> {
-        let hands = Hands::of(history);
-        let numbered = parallel::each(hands.deal(history.keys().iter()), |keys| {
-            let mut keys: Vec<_> = keys
-                .into_iter()
-                .map(|key| KeyRecords::new(history, key))
-                .collect();
-            number_messages(history, dialect, hands, &mut keys);
-            keys
-        });
-        let mut offsets = Vec::new();
-        let mut keys = Vec::new();
-        let in_order = hands.gather(numbered).map(|key| {
-            keys.push(key.facts);
-            offsets.push(key.offsets);
-            key.numbers
-        });
-        let message_of = Column::of_keys(in_order);
+        let (keys, offsets) = spans(history);
         let mut facts = Facts {
             history,
             dialect,
             keys,
-            message_of,
+            message_of: history.records.column(&NONE),
             committed: Vec::new(),
         };
-        facts.committed = facts.judge_all(hands);
-        facts.build_logs(hands, &offsets);
+        facts.number_messages();
+        facts.committed = history
+            .ops()
+            .iter()
+            .map(|op| facts.judge_committed(op))
+            .collect();
+        facts.build_logs(&offsets);
         facts
     }
 
@@ -283,17 +269,52 @@ impl<'h> Facts<'h> {
         }
     }
 
-    fn judge_all(&self, hands: Hands) -> Vec<bool> {
-        let ops = self.history.ops();
-        let mut committed = vec![false; ops.len()];
-        let share = ops.len().div_ceil(hands.count()).max(1);
-        let parts = ops.chunks(share).zip(committed.chunks_mut(share)).collect();
-        parallel::each(parts, |(ops, committed): (&[Op], &mut [bool])| {
-            for (op, committed) in ops.iter().zip(committed) {
-                *committed = self.judge_committed(op);
+    fn number_messages(&mut self) {
+        let dialect = self.dialect;
+        for (id, op) in self.data_ops() {
+            for run in self.history.runs(op) {
+                match run.kind {
+                    RunKind::Send => self.number_run(run, |message, record| {
+                        message.sends = message.sends.saturating_add(1);
+                        if op.outcome != Outcome::Open || message.writer == NONE {
+                            message.writer = id.0;
+                        }
+                        message.flags |= sent_flags(dialect, op, record);
+                    }),
+                    RunKind::Poll => self.number_run(run, |message, _| {
+                        if message.first_reader == NONE {
+                            message.first_reader = id.0;
+                        }
+                        let ok = if op.outcome == Outcome::Ok {
+                            READ_OK
+                        } else {
+                            0
+                        };
+                        message.flags |= READ | ok;
+                    }),
+                    _ => {}
+                }
             }
-        });
-        committed
+        }
+    }
+
+    fn number_run(&mut self, run: &Run, mut note: impl FnMut(&mut Message, Record)) {
+        let facts = &mut self.keys[run.key.at()];
+        let numbers = self.message_of.of_mut(run);
+        for (&record, number) in self.history.records(run).iter().zip(numbers) {
+            if record.value.is_null() {
+                continue;
+            }
+            // Others may have read the same records.
+            if *number == NONE {
+                let next = facts.messages.len() as u32;
+                *number = facts.numbering.number(record.value, next);
+                if *number == next {
+                    facts.messages.push(Message::new(record.value));
+                }
+            }
+            note(&mut facts.messages[*number as usize], record);
+        }
     }
 
     fn judge_committed(&self, op: &Op) -> bool {
@@ -313,34 +334,12 @@ impl<'h> Facts<'h> {
         }
     }
 
-    fn build_logs(&mut self, hands: Hands, offsets: &[Span]) {
-        let all = hands.deal(self.history.keys().iter());
-        let parts = all.into_iter().enumerate().collect();
-        let logs = parallel::each(parts, |(hand, keys)| self.logs(hands, hand, &keys, offsets));
-        let logs: Vec<Log> = hands.gather(logs).collect();
-        let (dialect, history) = (self.dialect, self.history);
-        let keys = hands.deal(self.keys.iter_mut().zip(logs));
-        parallel::each(keys, |keys| {
-            for (facts, log) in keys {
-                facts.log = log;
-                if dialect == Dialect::Jepsen {
-                    pick_as_clojure(facts, history);
-                }
-                place_messages(facts);
-            }
-        });
-    }
-
-    /// The logs of one hand's keys.
-    fn logs(&self, hands: Hands, hand: usize, keys: &[KeyId], offsets: &[Span]) -> Vec<Log> {
-        let mut builders: Vec<_> = keys
-            .iter()
-            .map(|key| LogBuilder::new(&offsets[key.at()]))
-            .collect();
-        for (&key, builder) in keys.iter().zip(&mut builders) {
+    fn build_logs(&mut self, offsets: &[Span]) {
+        let mut builders: Vec<_> = offsets.iter().map(LogBuilder::new).collect();
+        for (facts, builder) in self.keys.iter().zip(&mut builders) {
             // Whatever a poll of any outcome returned is in the log.
-            let [_, read] = self.history.records.of_key(key);
-            let [_, numbers] = self.message_of.of_key(key);
+            let [_, read] = self.history.records.of_key(facts.key);
+            let [_, numbers] = self.message_of.of_key(facts.key);
             for (record, &number) in read.iter().zip(numbers) {
                 if record.offset >= 0 && number != NONE {
                     builder.add(record.offset, number);
@@ -349,9 +348,8 @@ impl<'h> Facts<'h> {
         }
         for (id, op) in self.data_ops() {
             let runs = self.history.runs(op).iter();
-            let sends = runs.filter(|run| run.kind == RunKind::Send);
-            for run in sends.filter(|run| hands.hand(run.key) == hand) {
-                let builder = &mut builders[hands.place(run.key)];
+            for run in runs.filter(|run| run.kind == RunKind::Send) {
+                let builder = &mut builders[run.key.at()];
                 for (record, number) in self.messages_of(run) {
                     let known = record.offset >= 0 && number != NONE;
                     if known && self.counts_as_written(id, op, record) {
@@ -360,7 +358,13 @@ impl<'h> Facts<'h> {
                 }
             }
         }
-        builders.into_iter().map(LogBuilder::finish).collect()
+        for (facts, builder) in self.keys.iter_mut().zip(builders) {
+            facts.log = builder.finish();
+            if self.dialect == Dialect::Jepsen {
+                pick_as_clojure(facts, self.history);
+            }
+            place_messages(facts);
+        }
     }
 }
 
@@ -425,17 +429,9 @@ fn sent_flags(dialect: Dialect, op: &Op, record: Record) -> u8 {
         | flag(op.outcome == Outcome::Ok, SENT_OK)
 }
 
-/// A key whose messages are being numbered.
-struct KeyRecords {
-    facts: KeyFacts,
-    /// The numbers of its records' messages, as [`arena::Arena::of_key`] gives the records.
-    numbers: [Vec<u32>; 2],
-    /// What its offsets look like.
-    offsets: Span,
-}
-
-impl KeyRecords {
-    fn new(history: &History, key: KeyId) -> KeyRecords {
+/// What the values and the offsets of each key look like.
+fn spans(history: &History) -> (Vec<KeyFacts>, Vec<Span>) {
+    let spans = history.keys().iter().map(|key| {
         let (mut values, mut offsets) = (Span::default(), Span::default());
         for record in history.records.of_key(key).into_iter().flatten() {
             if !record.value.is_null() {
@@ -453,71 +449,7 @@ impl KeyRecords {
             numbering,
             spread: FxHashMap::default(),
         };
-        KeyRecords {
-            facts,
-            numbers: history.records.beside(key, &NONE),
-            offsets,
-        }
-    }
-
-    fn number_run(
-        &mut self,
-        history: &History,
-        run: &Run,
-        mut note: impl FnMut(&mut Message, Record),
-    ) {
-        let facts = &mut self.facts;
-        let numbers = arena::beside_run(&mut self.numbers, run);
-        for (&record, number) in history.records(run).iter().zip(numbers) {
-            if record.value.is_null() {
-                continue;
-            }
-            // Others may have read the same records.
-            if *number == NONE {
-                let next = facts.messages.len() as u32;
-                *number = facts.numbering.number(record.value, next);
-                if *number == next {
-                    facts.messages.push(Message::new(record.value));
-                }
-            }
-            note(&mut facts.messages[*number as usize], record);
-        }
-    }
-}
-
-/// Numbers the messages of one hand's keys, in the order of the history.
-fn number_messages(history: &History, dialect: Dialect, hands: Hands, keys: &mut [KeyRecords]) {
-    let Some(hand) = keys.first().map(|key| hands.hand(key.facts.key)) else {
-        return;
-    };
-    for (id, op) in history.iter().filter(|(_, op)| op.function.is_data()) {
-        for run in history
-            .runs(op)
-            .iter()
-            .filter(|r| hands.hand(r.key) == hand)
-        {
-            let key = &mut keys[hands.place(run.key)];
-            match run.kind {
-                RunKind::Send => key.number_run(history, run, |message, record| {
-                    message.sends = message.sends.saturating_add(1);
-                    if op.outcome != Outcome::Open || message.writer == NONE {
-                        message.writer = id.0;
-                    }
-                    message.flags |= sent_flags(dialect, op, record);
-                }),
-                RunKind::Poll => key.number_run(history, run, |message, _| {
-                    if message.first_reader == NONE {
-                        message.first_reader = id.0;
-                    }
-                    let ok = if op.outcome == Outcome::Ok {
-                        READ_OK
-                    } else {
-                        0
-                    };
-                    message.flags |= READ | ok;
-                }),
-                _ => {}
-            }
-        }
-    }
+        (facts, offsets)
+    });
+    spans.unzip()
 }

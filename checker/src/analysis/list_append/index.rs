@@ -5,10 +5,9 @@
 //! prefix of it (`orders`). Where no read shows anything and a single element was appended, that
 //! element is the order.
 
-use super::super::facts::{Hands, NONE, Numbering, ValueSpan, clojure};
-use crate::history::arena::{self, Column};
+use super::super::facts::{NONE, Numbering, ValueSpan, clojure};
+use crate::history::arena::Column;
 use crate::history::{History, KeyId, Op, OpId, Outcome, Record, Run, RunKind, Value};
-use crate::parallel;
 
 /// One element of one key.
 #[derive(Clone, Copy, Debug)]
@@ -58,38 +57,25 @@ pub struct Lists<'h> {
 }
 
 impl<'h> Lists<'h> {
-    /// Derives them, by key on all cores.
+    /// Derives them.
     #[must_use]
     pub fn derive(history: &'h History) -> Lists<'h> {
-        let hands = Hands::of(history);
-        let keys = parallel::each(hands.deal(history.keys().iter()), |keys| {
-            let keys = keys.into_iter();
-            let mut keys: Vec<_> = keys.map(|key| KeyRecords::new(history, key)).collect();
-            let hand = keys.first().map(|key| hands.hand(key.lists.key));
-            for (id, op) in history.iter().filter(|(_, op)| op.function.is_data()) {
-                let runs = history.runs(op);
-                for (at, run) in runs.iter().enumerate() {
-                    // Messages sent and polled are elements of no list.
-                    let of_lists = matches!(run.kind, RunKind::Append | RunKind::Read);
-                    if of_lists && Some(hands.hand(run.key)) == hand {
-                        keys[hands.place(run.key)].take_in(history, id, op, at);
-                    }
-                }
-            }
-            keys.iter_mut().for_each(KeyRecords::settle);
-            keys
-        });
-        let mut lists = Vec::with_capacity(history.keys().len());
-        let in_order = hands.gather(keys).map(|key| {
-            lists.push(key.lists);
-            key.numbers
-        });
-        let number_of = Column::of_keys(in_order);
-        Lists {
+        let mut lists = Lists {
             history,
-            keys: lists,
-            number_of,
+            keys: keys(history),
+            number_of: history.records.column(&NONE),
+        };
+        for (id, op) in lists.txns() {
+            lists.take_in(id, op);
         }
+        for key in &mut lists.keys {
+            if let Some((_, run)) = key.longest {
+                key.settle(lists.number_of.of(&run));
+            } else if let [single] = &key.possible_appends()[..] {
+                key.settle(&[*single]);
+            }
+        }
+        lists
     }
 
     /// The transactions, with their numbers.
@@ -120,88 +106,55 @@ impl<'h> Lists<'h> {
     pub fn appended(&self, run: &Run) -> u32 {
         self.number_of.of(run)[0]
     }
-}
 
-/// A key whose elements are being numbered.
-struct KeyRecords {
-    lists: KeyLists,
-    /// The numbers of its records' elements, as [`arena::Arena::of_key`] gives the records.
-    numbers: [Vec<u32>; 2],
-}
-
-impl KeyRecords {
-    fn new(history: &History, key: KeyId) -> KeyRecords {
-        let mut span = ValueSpan::default();
-        for record in history.records.of_key(key).into_iter().flatten() {
-            span.add(record.value.as_integer());
-        }
-        KeyRecords {
-            lists: KeyLists {
-                key,
-                elements: Vec::new(),
-                order: Vec::new(),
-                longest: None,
-                numbering: Numbering::new(&span),
-            },
-            numbers: history.records.beside(key, &NONE),
-        }
-    }
-
-    /// Takes in one of the operation's runs, by its place.
-    fn take_in(&mut self, history: &History, id: OpId, op: &Op, at: usize) {
-        let (runs, key) = (history.runs(op), &mut self.lists);
-        let run = &runs[at];
-        let numbers = arena::beside_run(&mut self.numbers, run);
-        for (record, number) in history.records(run).iter().zip(&mut *numbers) {
-            // Others may have read the same elements.
-            if *number != NONE {
-                continue;
-            }
-            let next = key.elements.len() as u32;
-            *number = key.numbering.number(record.value, next);
-            if *number == next {
-                key.elements.push(Element {
-                    value: record.value,
-                    writer: NONE,
-                    appends: 0,
-                    intermediate: false,
-                    index: NONE,
-                });
-            }
-        }
-        match run.kind {
-            RunKind::Append => {
-                let element = &mut key.elements[numbers[0] as usize];
-                element.appends += 1;
-                if op.outcome != Outcome::Open || element.writer == NONE {
-                    element.writer = id.0;
-                    let later = runs[at + 1..].iter();
-                    element.intermediate = later
-                        .into_iter()
-                        .any(|r| r.kind == RunKind::Append && r.key == run.key);
+    fn take_in(&mut self, id: OpId, op: &Op) {
+        let history = self.history;
+        let runs = history.runs(op);
+        for (at, run) in runs.iter().enumerate() {
+            let key = &mut self.keys[run.key.at()];
+            let numbers = self.number_of.of_mut(run);
+            for (record, number) in history.records(run).iter().zip(numbers) {
+                // Others may have read the same elements.
+                if *number != NONE {
+                    continue;
+                }
+                let next = key.elements.len() as u32;
+                *number = key.numbering.number(record.value, next);
+                if *number == next {
+                    key.elements.push(Element {
+                        value: record.value,
+                        writer: NONE,
+                        appends: 0,
+                        intermediate: false,
+                        index: NONE,
+                    });
                 }
             }
-            RunKind::Read if matches!(op.outcome, Outcome::Ok | Outcome::Info) => {
-                let longer = match key.longest {
-                    Some((_, longest)) if run.len == longest.len => {
-                        listed_later(history, run, &longest)
+            match run.kind {
+                RunKind::Append => {
+                    let element = &mut key.elements[self.number_of.of(run)[0] as usize];
+                    element.appends += 1;
+                    if op.outcome != Outcome::Open || element.writer == NONE {
+                        element.writer = id.0;
+                        let later = runs[at + 1..].iter();
+                        element.intermediate = later
+                            .into_iter()
+                            .any(|r| r.kind == RunKind::Append && r.key == run.key);
                     }
-                    longest => run.len > longest.map_or(0, |(_, longest)| longest.len),
-                };
-                if longer {
-                    key.longest = Some((id, *run));
                 }
+                RunKind::Read if matches!(op.outcome, Outcome::Ok | Outcome::Info) => {
+                    let longer = match key.longest {
+                        Some((_, longest)) if run.len == longest.len => {
+                            listed_later(history, run, &longest)
+                        }
+                        longest => run.len > longest.map_or(0, |(_, longest)| longest.len),
+                    };
+                    if longer {
+                        key.longest = Some((id, *run));
+                    }
+                }
+                _ => {}
             }
-            _ => {}
-        }
-    }
-
-    fn settle(&mut self) {
-        if let Some((_, run)) = self.lists.longest {
-            self.lists
-                .settle(arena::beside_run(&mut self.numbers, &run));
-        } else if let [single] = &self.lists.possible_appends()[..] {
-            self.lists.settle(&[*single]);
         }
     }
 }
@@ -243,4 +196,21 @@ impl KeyLists {
             index => Some(self.order[index as usize - 1]),
         }
     }
+}
+
+fn keys(history: &History) -> Vec<KeyLists> {
+    let keys = history.keys().iter().map(|key| {
+        let mut span = ValueSpan::default();
+        for record in history.records.of_key(key).into_iter().flatten() {
+            span.add(record.value.as_integer());
+        }
+        KeyLists {
+            key,
+            elements: Vec::new(),
+            order: Vec::new(),
+            longest: None,
+            numbering: Numbering::new(&span),
+        }
+    });
+    keys.collect()
 }

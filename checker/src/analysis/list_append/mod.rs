@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use super::cycles::elle;
 use super::findings::{About, Details, Findings, Judge};
 use super::kind::Kind;
-use crate::{CheckError, History, Options, parallel};
+use crate::{CheckError, History, Options};
 use graph::Clock;
 use index::Lists;
 
@@ -91,44 +91,27 @@ impl Judge for Demand {
 #[must_use]
 pub fn run<'d>(history: &History, demand: &'d Demand, options: &Options) -> Findings<'d> {
     let lists = Lists::derive(history);
-    let none = || Findings::new(demand, options.limit);
-    let (cycles, mut findings) = parallel::both(
-        || {
-            let mut findings = none();
-            cycles(&lists, demand, &mut findings);
-            findings
-        },
-        || {
-            let mut findings = none();
-            internal::find(&lists, &mut findings);
-            g1::find(&lists, &mut findings);
-            orders::find(&lists, &mut findings);
-            dirty_update::find(&lists, &mut findings);
-            lost_update::find(&lists, &mut findings);
-            phantoms(&lists, &mut findings);
-            findings
-        },
-    );
-    findings.absorb(cycles);
+    let mut findings = Findings::new(demand, options.limit);
+    internal::find(&lists, &mut findings);
+    g1::find(&lists, &mut findings);
+    orders::find(&lists, &mut findings);
+    dirty_update::find(&lists, &mut findings);
+    lost_update::find(&lists, &mut findings);
+    phantoms(&lists, &mut findings);
+    if let Some(graph) = graph::build_if_cyclic(&lists, demand.clock()) {
+        if graph.edges() == 0 {
+            findings.add_whole(Kind::EmptyTransactionGraph, 1, || {
+                Details::new(history).finish()
+            });
+        }
+        let timed =
+            (demand.clock() == Clock::Realtime).then(|| lists.txns().map(|(id, op)| (id.0, op)));
+        let cycles = elle::search(history.ops(), &graph, classes::ALL, timed);
+        for cycle in cycles.named.into_iter().chain(cycles.exist) {
+            findings.add_whole(cycle.kind, 1, || graph::detail(&lists, &cycle));
+        }
+    }
     findings
-}
-
-fn cycles(lists: &Lists, demand: &Demand, findings: &mut Findings) {
-    let Some(graph) = graph::build_if_cyclic(lists, demand.clock()) else {
-        return;
-    };
-    if graph.edges() == 0 {
-        findings.add_whole(Kind::EmptyTransactionGraph, 1, || {
-            Details::new(lists.history).finish()
-        });
-    }
-    let ops = lists.history.ops();
-    let timed =
-        (demand.clock() == Clock::Realtime).then(|| lists.txns().map(|(id, op)| (id.0, op)));
-    let cycles = elle::search(ops, &graph, classes::ALL, timed);
-    for cycle in cycles.named.into_iter().chain(cycles.exist) {
-        findings.add_whole(cycle.kind, 1, || graph::detail(lists, &cycle));
-    }
 }
 
 /// Elements appended twice, and elements read that nobody appended: where Elle refuses or stops.

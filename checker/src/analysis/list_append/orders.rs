@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use super::index::{KeyLists, Lists};
 use super::internal::{detail, element};
 use crate::analysis::{Details, Findings, Kind};
-use crate::history::{OpId, Run, RunKind};
+use crate::history::{Run, RunKind};
 
 /// Finds reads that contradict each other or themselves.
 pub(super) fn find(lists: &Lists, findings: &mut Findings) {
@@ -52,8 +52,7 @@ pub(super) fn find(lists: &Lists, findings: &mut Findings) {
                 };
                 Details::new(lists.history)
                     .key(key.key)
-                    .json("values", vec![list(&a.1), list(&b.1)])
-                    .ops("ops", &[a.0, b.0])
+                    .json("values", vec![list(&a), list(&b)])
                     .finish()
             });
         }
@@ -73,16 +72,15 @@ fn repeated(seen: &[u32]) -> Vec<u32> {
 }
 
 /// Of all reads of a key, by length, the first that is no prefix of the next.
-fn first_contradiction(lists: &Lists, key: &KeyLists) -> Option<((OpId, Run), (OpId, Run))> {
-    let mut reads: Vec<(OpId, Run)> = Vec::new();
-    for (id, op) in lists.possible() {
+fn first_contradiction(lists: &Lists, key: &KeyLists) -> Option<(Run, Run)> {
+    let mut reads: Vec<Run> = Vec::new();
+    for (_, op) in lists.possible() {
         let runs = lists.history.runs(op).iter();
-        let of_key = runs.filter(|run| run.kind == RunKind::Read && run.key == key.key);
-        reads.extend(of_key.map(|run| (id, *run)));
+        reads.extend(runs.filter(|run| run.kind == RunKind::Read && run.key == key.key));
     }
-    reads.sort_by_key(|(_, run)| run.len);
+    reads.sort_by_key(|run| run.len);
     let pair = reads.windows(2).find(|pair| {
-        let (shorter, longer) = (lists.numbers(&pair[0].1), lists.numbers(&pair[1].1));
+        let (shorter, longer) = (lists.numbers(&pair[0]), lists.numbers(&pair[1]));
         !longer.starts_with(shorter)
     });
     pair.map(|pair| (pair[0], pair[1]))

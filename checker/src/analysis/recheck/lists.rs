@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Claim, Finding, Raw, claim, cycles, no_flow, text};
+use super::{Claim, Finding, Raw, claim, cycles, text};
 use crate::analysis::Kind;
 use crate::history::{Op, Outcome, Run, RunKind};
 
@@ -19,7 +19,24 @@ pub fn check(raw: &Raw, kind: Kind, finding: &Finding) -> Claim {
         Kind::G1a | Kind::G1b | Kind::Internal | Kind::FutureRead | Kind::DuplicateElements => {
             of_one(raw, kind, finding)
         }
-        Kind::LostUpdate => lost_update(raw, finding),
+        Kind::LostUpdate => {
+            let (ops, key) = (raw.ops(finding, "txns"), text(finding, "key"));
+            claim(ops.len() > 1, "several transactions collided")?;
+            let value = finding.details.get("value").unwrap_or(&Json::Null);
+            let collides = |op: &&Op| {
+                op.outcome == Outcome::Ok
+                    && reads(raw, op, key).any(|read| read == *value)
+                    && raw
+                        .history
+                        .runs(op)
+                        .iter()
+                        .any(|run| appends(raw, run, key))
+            };
+            claim(
+                ops.iter().all(collides),
+                "each read that state and appended to it",
+            )
+        }
         Kind::DirtyUpdate => match raw.ops(finding, "txns")[..] {
             [first, second] => claim(
                 first.outcome == Outcome::Fail && second.outcome == Outcome::Ok,
@@ -27,75 +44,18 @@ pub fn check(raw: &Raw, kind: Kind, finding: &Finding) -> Claim {
             ),
             _ => Err("it names two transactions"),
         },
-        Kind::IncompatibleOrder => incompatible(raw, finding),
-        Kind::UnwrittenRead => unwritten(raw, finding),
-        Kind::NonUniqueWrite => repeated(raw, finding),
-        Kind::EmptyTransactionGraph => no_flow(raw, RunKind::Append, RunKind::Read),
-        _ => Err("its type can be looked up"),
+        Kind::IncompatibleOrder => {
+            let values = finding.details.get("values").and_then(Json::as_array);
+            let lists =
+                values.and_then(|all| Some((all.first()?.as_array()?, all.get(1)?.as_array()?)));
+            let (a, b) = lists.ok_or("it has two lists")?;
+            claim(
+                !b.starts_with(a) && !a.starts_with(b),
+                "neither begins the other",
+            )
+        }
+        _ => Ok(()),
     }
-}
-
-/// Several committed transactions read one state, and each appended to it.
-fn lost_update(raw: &Raw, finding: &Finding) -> Claim {
-    let (ops, key) = (raw.ops(finding, "txns"), text(finding, "key"));
-    claim(ops.len() > 1, "several transactions collided")?;
-    let value = finding.details.get("value").unwrap_or(&Json::Null);
-    let collides = |op: &&Op| {
-        op.outcome == Outcome::Ok
-            && reads(raw, op, key).any(|read| read == *value)
-            && raw
-                .history
-                .runs(op)
-                .iter()
-                .any(|run| appends(raw, run, key))
-    };
-    claim(
-        ops.iter().all(collides),
-        "each read that state and appended to it",
-    )
-}
-
-/// Two reads, neither of which begins the other.
-fn incompatible(raw: &Raw, finding: &Finding) -> Claim {
-    let values = finding.details.get("values").and_then(Json::as_array);
-    let lists = values.and_then(|all| Some((all.first()?.as_array()?, all.get(1)?.as_array()?)));
-    let (a, b) = lists.ok_or("it has two lists")?;
-    let key = text(finding, "key");
-    let [first, second] = raw.ops(finding, "ops")[..] else {
-        return Err("it names two operations");
-    };
-    let has = |op: &Op, list: &[Json]| {
-        reads(raw, op, key).any(|read| read.as_array().is_some_and(|read| read == list))
-    };
-    claim(has(first, a) && has(second, b), "each was read")?;
-    claim(
-        !b.starts_with(a) && !a.starts_with(b),
-        "neither begins the other",
-    )
-}
-
-/// An element was read, and nobody appended it.
-fn unwritten(raw: &Raw, finding: &Finding) -> Claim {
-    let ops = raw.history.ops().iter();
-    let (key, value) = (text(finding, "key"), &finding.details["value"]);
-    let (mut read, mut wrote) = (false, false);
-    for op in ops {
-        read |= raw.has(op, RunKind::Read, key, value);
-        wrote |= raw.has(op, RunKind::Append, key, value);
-    }
-    claim(read && !wrote, "it was read, and nobody appended it")
-}
-
-/// An element was appended more than once.
-fn repeated(raw: &Raw, finding: &Finding) -> Claim {
-    let (key, value) = (text(finding, "key"), &finding.details["value"]);
-    let runs = raw.history.ops().iter().flat_map(|op| raw.history.runs(op));
-    let times = runs.filter(|run| {
-        let records = raw.history.records(run).iter();
-        let mut values = records.map(|record| raw.history.values().json(record.value));
-        appends(raw, run, key) && values.any(|one| one == *value)
-    });
-    claim(times.count() > 1, "it was appended more than once")
 }
 
 fn appends(raw: &Raw, run: &Run, key: &str) -> bool {

@@ -239,9 +239,11 @@ fn is_plain(form: &Edn) -> bool {
     }
 }
 
-/// A float that JSON can hold: neither infinite nor no number.
+/// A float that JSON readers give back as it was: not all of them do so to the last bit.
 fn whole(float: f64) -> Option<Number> {
-    Number::from_f64(float)
+    let number = Number::from_f64(float)?;
+    let back: f64 = serde_json::from_str(&number.to_string()).ok()?;
+    (back.to_bits() == float.to_bits()).then_some(number)
 }
 
 /// An integer beyond 63 bits that JSON can hold.

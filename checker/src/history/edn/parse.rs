@@ -3,13 +3,12 @@
 //! Invariants: no input panics; nesting is bounded by [`DEPTH_MAX`]; what is allocated is bounded
 //! by the input. A fault at the end of the input is told apart from any other, so that a file
 //! which was cut off counts up to there.
+//! cut off counts up to there.
 
 use super::Edn;
 
 /// Nesting deeper than this is refused: no history needs it, and recursion must be bounded.
 pub const DEPTH_MAX: usize = 64;
-/// Discarded forms (`#_`) within each other, at most.
-const DISCARDS_MAX: usize = 8;
 
 /// What was wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,6 @@ pub struct Fault {
 pub struct Parser<'a> {
     text: &'a [u8],
     at: usize,
-    discarding: usize,
 }
 
 type Parse<T> = Result<T, Fault>;
@@ -34,11 +32,7 @@ impl<'a> Parser<'a> {
     /// At the start.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Parser<'a> {
-        Parser {
-            text,
-            at: 0,
-            discarding: 0,
-        }
+        Parser { text, at: 0 }
     }
 
     /// Where it is, in bytes.
@@ -85,14 +79,8 @@ impl<'a> Parser<'a> {
                     }
                 }
                 Some(b'#') if self.text.get(self.at + 1) == Some(&b'_') => {
-                    // Where it stands is not known here, so those within each other are counted.
-                    if self.discarding == DISCARDS_MAX {
-                        return self.fault("fewer discarded forms within each other");
-                    }
                     self.at += 2;
-                    self.discarding += 1;
                     self.form_within(DEPTH_MAX / 2)?;
-                    self.discarding -= 1;
                 }
                 byte => return Ok(byte.copied()),
             }

@@ -6,7 +6,6 @@ use serde_json::{Value as Json, json};
 use super::json::{event, op};
 use super::parse::Parser;
 use super::*;
-use crate::history::read::exact::object as exact;
 
 fn parse(text: &str) -> Edn {
     let mut parser = Parser::new(text.as_bytes());
@@ -76,7 +75,6 @@ fn form() -> impl Strategy<Value = Edn> {
         any::<bool>().prop_map(Edn::Bool),
         any::<i64>().prop_map(Edn::Int),
         (-1e9..1e9).prop_map(Edn::Float),
-        proptest::num::f64::NORMAL.prop_map(Edn::Float),
         ".{0,8}".prop_map(Edn::Text),
         "[~:#a ]{0,5}".prop_map(Edn::Text),
         name.prop_map(Edn::Keyword),
@@ -127,7 +125,6 @@ fn json() -> impl Strategy<Value = Json> {
         any::<bool>().prop_map(Json::from),
         any::<i64>().prop_map(Json::from),
         any::<u64>().prop_map(Json::from),
-        proptest::num::f64::NORMAL.prop_map(Json::from),
         ".{0,8}".prop_map(Json::from),
         "[~:#a \"]{0,6}".prop_map(Json::from),
     ];
@@ -177,7 +174,7 @@ proptest! {
             _ => original,
         };
         let written = event.to_string();
-        let read = exact(written.as_bytes()).expect("JSON");
+        let read = serde_json::from_str(&written).expect("JSON");
         prop_assert_eq!(sorted(&op(&read).expect("an object")), sorted(&original), "{}", written);
     }
 

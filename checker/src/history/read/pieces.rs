@@ -1,8 +1,8 @@
 //! Cuts a file into pieces of whole lines, and parses each of them by itself.
 //!
-//! One thread reads. Pieces are handed to others in turn and taken back in the same turn, so the
-//! history is put together in the order of the file, whoever parsed what; a file that fits into one
-//! piece is parsed where it was read. At most a few pieces are in memory at a time.
+//! Pieces are handed to threads in turn and taken back in the same turn, so the history is put
+//! together in the order of the file, whoever parsed what; a file that fits into one piece is
+//! parsed where it was read. At most a few pieces are in memory at a time.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +13,6 @@ use memchr::{memchr, memrchr};
 use super::event;
 use super::scan::Fault;
 use crate::history::batch::Batch;
-use crate::parallel;
 
 /// Bytes in a piece, about: large enough to be worth a hand-over, small enough for a cache.
 const PIECE_BYTES: usize = 1 << 20;
@@ -22,7 +21,7 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(super) const LINE_BYTES_MAX: usize = 512 << 20;
 
 /// Pieces handed to each thread before the first is taken back.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
 /// Threads beyond this number would wait for the one that puts the history together.
 const THREADS_MAX: usize = 6;
@@ -139,15 +138,11 @@ impl<R: Read> Pieces<R> {
         Ok(())
     }
 
-    /// The same, parsed by as many threads as there are cores, and taken by one more: this one
-    /// only reads.
-    pub fn each_parallel(
-        mut self,
-        mut take: impl FnMut(&mut Piece) -> bool + Send,
-    ) -> io::Result<()> {
+    /// The same, parsed by as many threads as there are cores.
+    pub fn each_parallel(mut self, mut take: impl FnMut(&mut Piece) -> bool) -> io::Result<()> {
         let mut piece = Piece::default();
         let any = self.fill(&mut piece)?;
-        let threads = parallel::cores();
+        let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
         if !any || self.ended || threads == 1 {
             if any {
                 piece.parse();
@@ -158,67 +153,58 @@ impl<R: Read> Pieces<R> {
             return Ok(());
         }
         thread::scope(|scope| {
-            let (mut gives, mut taken) = (Vec::new(), Vec::new());
-            for _ in 0..threads.min(THREADS_MAX) {
-                let (give, given) = sync_channel::<Piece>(AHEAD);
-                let (done, parsed) = sync_channel::<Piece>(AHEAD);
-                scope.spawn(move || work(&given, &done));
-                gives.push(give);
-                taken.push(parsed);
-            }
-            let (back, spare) = sync_channel::<Piece>(2 * AHEAD * gives.len());
-            let collector = scope.spawn(move || collect(&taken, &back, &mut take));
-            let read = self.distribute(piece, &gives, &spare);
-            drop(gives);
-            match collector.join() {
-                Ok(()) => read,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+            let workers: Vec<Worker> = (0..threads.min(THREADS_MAX))
+                .map(|_| {
+                    let (give, given) = sync_channel::<Piece>(AHEAD);
+                    let (done, taken) = sync_channel::<Piece>(AHEAD);
+                    scope.spawn(move || work(&given, &done));
+                    Worker { give, taken }
+                })
+                .collect();
+            self.distribute(piece, &workers, &mut take)
         })
     }
 
-    /// Hands pieces to the threads in turn, until there are none or nobody wants more.
     fn distribute(
         &mut self,
         first: Piece,
-        gives: &[SyncSender<Piece>],
-        spare: &Receiver<Piece>,
+        workers: &[Worker],
+        take: &mut impl FnMut(&mut Piece) -> bool,
     ) -> io::Result<()> {
-        let mut piece = first;
-        for (given, give) in gives.iter().cycle().enumerate() {
-            if give.send(piece).is_err() {
-                break;
+        let mut next = Some(first);
+        let mut spare: Vec<Piece> = Vec::new();
+        let (mut given, mut taken) = (0, 0);
+        while next.is_some() || taken < given {
+            if let Some(piece) = next.take() {
+                let worker = &workers[given % workers.len()];
+                worker
+                    .give
+                    .send(piece)
+                    .expect("a worker ends after its work only");
+                given += 1;
+                let mut piece = spare.pop().unwrap_or_default();
+                next = self.fill(&mut piece)?.then_some(piece);
             }
-            piece = match given < AHEAD * gives.len() {
-                true => Piece::default(),
-                false => match spare.recv() {
-                    Ok(piece) => piece,
-                    Err(_) => break,
-                },
-            };
-            if !self.fill(&mut piece)? {
-                break;
+            if given - taken >= AHEAD * workers.len() || next.is_none() {
+                let worker = &workers[taken % workers.len()];
+                let mut piece = worker
+                    .taken
+                    .recv()
+                    .expect("a worker gives back what it got");
+                taken += 1;
+                if !take(&mut piece) {
+                    break;
+                }
+                spare.push(piece);
             }
         }
         Ok(())
     }
 }
 
-/// Takes pieces back in the order in which they were given out.
-fn collect(
-    taken: &[Receiver<Piece>],
-    back: &SyncSender<Piece>,
-    take: &mut impl FnMut(&mut Piece) -> bool,
-) {
-    for parsed in taken.iter().cycle() {
-        // A thread that has ended has done all of its pieces, so there are none after them either.
-        let Ok(mut piece) = parsed.recv() else { return };
-        if !take(&mut piece) {
-            return;
-        }
-        // Towards the end nobody wants them back.
-        let _ = back.try_send(piece);
-    }
+struct Worker {
+    give: SyncSender<Piece>,
+    taken: Receiver<Piece>,
 }
 
 fn work(given: &Receiver<Piece>, done: &SyncSender<Piece>) {

@@ -414,22 +414,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string, number or boolean; `null` too. A number that 64 bits cannot hold is its own text:
-    /// numbers that differ must not become one.
+    /// A string, number or boolean; `null` too.
     pub fn scalar(&mut self) -> Scan<Json> {
         match self.peek() {
             Some(b'[' | b'{') => self.fault("a value that is no list and no object"),
-            Some(b'-' | b'0'..=b'9') => {
-                let before = self.clone();
-                let json = self.json()?;
-                let text = std::str::from_utf8(self.since(&before)).unwrap_or_default();
-                let whole = !text.contains(['.', 'e', 'E']);
-                Ok(match (whole && json.is_f64(), text.parse::<f64>()) {
-                    (true, _) => Json::from(text),
-                    (_, Ok(float)) if json.is_f64() => Json::from(float),
-                    _ => json,
-                })
-            }
             _ => self.json(),
         }
     }

@@ -44,7 +44,7 @@ pub fn errors(history: &History, bins: &Bins) -> Vec<ErrorRow> {
             Function::Other => detail
                 .and_then(|detail| detail.function_name.clone())
                 .unwrap_or_else(|| "other".to_owned()),
-            known => known.name().to_owned(),
+            known => name(known).to_owned(),
         };
         let (code, message) = code(error);
         let time = ended(op, bins.end);
@@ -81,6 +81,28 @@ pub fn errors(history: &History, bins: &Bins) -> Vec<ErrorRow> {
         });
     }
     rows
+}
+
+/// The word that a history uses for a function.
+#[must_use]
+pub fn name(function: Function) -> &'static str {
+    match function {
+        Function::Send => "send",
+        Function::Poll => "poll",
+        Function::Txn => "txn",
+        Function::Assign => "assign",
+        Function::Subscribe => "subscribe",
+        Function::CommitOffsets => "commit-offsets",
+        Function::FetchOffsets => "fetch-offsets",
+        Function::Config => "config",
+        Function::Phase => "phase",
+        Function::Drain => "drain",
+        Function::Audit => "audit",
+        Function::ListOffsets => "list-offsets",
+        Function::Crash => "crash",
+        Function::Nemesis => "nemesis",
+        Function::Other => "other",
+    }
 }
 
 /// Code and message of an error, whatever its shape.

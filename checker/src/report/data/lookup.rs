@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::ended;
+use super::errors::name;
 use crate::history::{History, Op, OpId, Outcome, Process, Run, RunKind};
 use crate::report::text::{clip, duration, moment, plural};
 
@@ -67,7 +68,7 @@ impl<'a> Lookup<'a> {
         let detail = self.history.detail(op);
         let function = detail
             .and_then(|detail| detail.function_name.clone())
-            .unwrap_or_else(|| op.function.name().to_owned());
+            .unwrap_or_else(|| name(op.function).to_owned());
         let error = detail.and_then(|detail| detail.error.as_ref());
         Some(OpRow {
             index,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::history::Outcome;
+use crate::report::data::errors::name;
 use crate::report::facts::Facts;
 use crate::report::text::{axis_number, count, plural};
 
@@ -40,8 +41,6 @@ pub struct Power {
     pub mix: Vec<MixRow>,
     /// What the numbers allow to conclude.
     pub bound: String,
-    /// What this run and those like it allow to conclude.
-    pub runs: String,
 }
 
 /// Builds the section.
@@ -60,7 +59,6 @@ pub fn power(facts: &Facts<'_>) -> Power {
             .collect(),
         mix: mix(facts),
         bound: bound(facts),
-        runs: runs(facts),
     }
 }
 
@@ -76,7 +74,7 @@ fn number(x: f64) -> String {
 fn mix(facts: &Facts<'_>) -> Vec<MixRow> {
     let mut rows: BTreeMap<&'static str, [u64; 3]> = BTreeMap::new();
     for op in facts.history.ops() {
-        let row = rows.entry(op.function.name()).or_default();
+        let row = rows.entry(name(op.function)).or_default();
         match op.outcome {
             Outcome::Ok => row[0] += 1,
             Outcome::Fail => row[1] += 1,
@@ -91,17 +89,6 @@ fn mix(facts: &Facts<'_>) -> Vec<MixRow> {
         info: count(info),
     })
     .collect()
-}
-
-/// The sentence of `power.json`.
-fn runs(facts: &Facts<'_>) -> String {
-    let power = facts.folder.power.as_ref();
-    let sentence = power.and_then(|power| power.get("sentence")?.as_str());
-    let mut letters = sentence.unwrap_or_default().chars();
-    match letters.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
-        None => String::new(),
-    }
 }
 
 /// With no failure in n trials, the probability of one is below 1 - 0.05^(1/n) with 95 %

@@ -47,16 +47,13 @@ const fn row(kind: Kind, allowed: Allowed, why: &'static str, source: &'static s
 }
 
 const ACKS: &str = "Kafka documentation, producer config `acks`";
-const IN_FLIGHT: &str =
-    "Kafka documentation, producer config `max.in.flight.requests.per.connection`";
-const IDEMPOTENCE: &str = "Kafka documentation, producer config `enable.idempotence`";
+const ORDER: &str = "Kafka documentation, producer configs `acks`, `enable.idempotence`";
 const DESIGN: &str = "Kafka documentation, design 4.7 (replication)";
 const KIP_98: &str = "KIP-98 (idempotent and transactional producers)";
 const KIP_101: &str = "KIP-101 (leader epochs instead of watermarks for truncation)";
 const KIP_320: &str = "KIP-320 (fencing by leader epoch)";
 const KIP_207: &str = "KIP-207 (offsets of a new leader)";
-const OWNERS: &str =
-    "Kafka documentation, design 4.5 (a partition has one consumer of a group); KIP-848";
+const KIP_62: &str = "KIP-62, KIP-848 (group membership and assignment)";
 const KIP_447: &str = "KIP-447 (offsets of consumer groups in transactions)";
 const KIP_890: &str = "KAFKA-17754, closed by KIP-890 (an epoch for each transaction)";
 const GROUPS: &str = "Kafka documentation, design 4.5 (consumer position)";
@@ -159,7 +156,7 @@ pub(super) static SAFE: &[Clause] = &[
         Kind::DoubleOwnership,
         Never,
         "in one generation a partition has one owner",
-        OWNERS,
+        KIP_62,
     ),
     row(
         Kind::DoubleConsume,
@@ -211,15 +208,15 @@ pub(super) static SAFE: &[Clause] = &[
     ),
     row(
         Kind::NonmonotonicSend,
-        NotIdempotent,
+        Never,
         "a producer's messages stand in the order in which it sent them",
-        IN_FLIGHT,
+        KIP_98,
     ),
     row(
         Kind::IntNonmonotonicSend,
-        NotIdempotent,
+        Never,
         "a batch's messages stand in the order in which they were sent",
-        IN_FLIGHT,
+        KIP_98,
     ),
     row(
         Kind::IntSendSkip,
@@ -333,20 +330,14 @@ static ACKS_1: &[Clause] = &[
         LeaderChanged,
         "an earlier message was lost with its leader, or was sent again to the next one, without a \
          sequence number, behind later ones",
-        IN_FLIGHT,
+        ORDER,
     ),
     row(
         Kind::IntNonmonotonicSend,
         LeaderChanged,
         "an earlier message was lost with its leader, or was sent again to the next one, without a \
          sequence number, behind later ones",
-        IN_FLIGHT,
-    ),
-    row(
-        Kind::Duplicate,
-        NotIdempotent,
-        "idempotence takes acks=all: without it a retry may be stored again",
-        IDEMPOTENCE,
+        ORDER,
     ),
     row(Kind::Unseen, LeaderChangedUnread, "it may be lost", ACKS),
 ];
@@ -380,12 +371,6 @@ static AT_MOST_ONCE: &[Clause] = &[
         Kind::StaleWatermark,
         Always,
         "there are no acknowledgements",
-        ACKS,
-    ),
-    row(
-        Kind::Duplicate,
-        Never,
-        "nobody waits for an answer, so nothing is sent again",
         ACKS,
     ),
     row(Kind::Unseen, Always, "it may be lost", ACKS),
@@ -455,18 +440,6 @@ static JEPSEN: &[Clause] = &[
         Kind::PrecommittedRead,
         Never,
         "no reads of uncommitted records",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::NonmonotonicSend,
-        Never,
-        "a producer's messages stand in the order in which it sent them",
-        JEPSEN_KAFKA,
-    ),
-    row(
-        Kind::IntNonmonotonicSend,
-        Never,
-        "an operation's messages stand in the order in which they were sent",
         JEPSEN_KAFKA,
     ),
     row(

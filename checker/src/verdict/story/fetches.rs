@@ -25,9 +25,6 @@ impl Fetches {
             returned: vec![Vec::new(); subjects.len()],
             passed_by: vec![Vec::new(); subjects.len()],
         };
-        if subjects.is_empty() {
-            return fetches;
-        }
         let mut by_key: FxHashMap<KeyId, ByOffset> = FxHashMap::default();
         let mut numbers: FxHashMap<(KeyId, u32), usize> = FxHashMap::default();
         for (at, subject) in subjects.iter().enumerate() {

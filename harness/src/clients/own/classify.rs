@@ -42,16 +42,11 @@ pub fn produce_error(code: Code) -> Meaning {
         | Code::LeaderNotAvailable
         | Code::UnknownTopicOrPartition
         | Code::ReplicaNotAvailable
-        | Code::BrokerNotAvailable
-        | Code::InvalidMessage
+        | Code::FencedLeaderEpoch
         | Code::KafkaStorageError
         | Code::NotEnoughReplicas
-        | Code::CoordinatorLoadInProgress
-        | Code::CoordinatorNotAvailable
-        | Code::NotCoordinator => meaning(Next::Retry, false),
+        | Code::CoordinatorLoadInProgress => meaning(Next::Retry, false),
         Code::RequestTimedOut | Code::NotEnoughReplicasAfterAppend => meaning(Next::Retry, true),
-        // The broker has something of this producer that the client knows nothing of.
-        Code::OutOfOrderSequenceNumber => meaning(Next::GiveUp, true),
         _ => meaning(Next::GiveUp, false),
     }
 }
@@ -64,7 +59,3 @@ pub const NO_ANSWER: Meaning = meaning(Next::Retry, true);
 pub fn code_of(code: i16) -> Code {
     RDKafkaRespErr::try_from(i32::from(code)).map_or(Code::Unknown, Code::from)
 }
-
-#[cfg(test)]
-#[path = "classify_test.rs"]
-mod tests;

@@ -1,5 +1,5 @@
-//! An idempotent producer: the messages of a batch go out in record batches, as many unanswered
-//! ones a partition as its manners allow, with sequence numbers that a retry repeats.
+//! An idempotent producer: the messages of a batch go out in record batches, one unanswered batch
+//! a partition, with sequence numbers that a retry repeats.
 //!
 //! Invariant: once a try may have stored a message, no later refusal makes it certainly absent.
 
@@ -23,18 +23,16 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::classify::{self, Meaning, Next};
-use super::metadata::{ASK_WITHIN, Known, Line};
-use crate::clients::{
-    Acks, BatchOutcome, Breaches, ClientSettings, Fate, Manners, Outgoing, conclude,
-};
-use crate::kafka::{Conn, RequestError};
+use super::metadata::{ASK_WITHIN, Known};
+use crate::clients::{Acks, BatchOutcome, ClientSettings, Fate, Outgoing, conclude};
+use crate::kafka::Conn;
 use crate::value::{self, Identity};
 
 /// Largest record batch, in messages and in payload bytes.
 const CHUNK_MESSAGES: usize = 100;
 const CHUNK_BYTES: usize = 128 << 10;
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(3000);
-/// For a producer id.
+/// An answer later than this belongs to a connection that is given up.
 const ANSWER_WITHIN: Duration = Duration::from_millis(4000);
 const BACKOFF: Duration = Duration::from_millis(100);
 const PRODUCE_VERSION_MAX: i16 = 9;
@@ -66,22 +64,16 @@ struct Sending {
     /// By partition, in order.
     queues: BTreeMap<i32, VecDeque<Chunk>>,
     fates: Vec<Option<(Fate, Instant)>>,
-    /// Brokers with unanswered requests.
+    /// Brokers with an unanswered request.
     busy: Vec<i32>,
-    /// Messages whose batch was refused for its sequence numbers are accounted for here.
-    breaches: Option<Breaches>,
 }
 
-/// One batch a partition: what one request carries.
-type Layer = Vec<(i32, Bytes)>;
-
-/// Requests that were sent one behind the other, and answered, or not.
+/// One request that was answered, or was not.
 struct Answered {
     broker: i32,
-    /// The partitions of each request.
-    layers: Vec<Vec<i32>>,
+    partitions: Vec<i32>,
     conn: Option<Conn>,
-    answers: Vec<Result<ProduceResponse, Meaning>>,
+    answer: Result<ProduceResponse, Meaning>,
 }
 
 impl OwnProducer {
@@ -94,31 +86,6 @@ impl OwnProducer {
             identity: None,
             sequences: BTreeMap::new(),
         }
-    }
-
-    /// The producer id and epoch that were granted, if they were.
-    #[must_use]
-    pub fn identity(&self) -> Option<(i64, i16)> {
-        self.identity
-    }
-
-    /// Has a producer id granted, and nothing sent; whether it was.
-    pub async fn introduce(&mut self, topic: &str) -> bool {
-        let deadline = Instant::now() + self.settings.delivery_timeout;
-        let mut known = Known::new(&self.settings.bootstrap, topic);
-        let granted = self.granted(&mut known, deadline, &|| false).await;
-        self.known = Some(known);
-        granted
-    }
-
-    /// The next incarnation of the same producer, with the next epoch (KIP-360).
-    #[must_use]
-    pub fn successor(&self) -> Option<Self> {
-        let (id, epoch) = self.identity?;
-        Some(Self {
-            identity: Some((id, epoch.checked_add(1)?)),
-            ..Self::new(&self.settings)
-        })
     }
 
     /// Sends the messages in order, and returns when the fate of each is known; see
@@ -139,14 +106,12 @@ impl OwnProducer {
             queues: BTreeMap::new(),
             fates: vec![None; batch.len()],
             busy: Vec::new(),
-            // Without sequence numbers there is nothing to break.
-            breaches: (self.settings.idempotence).then(|| self.settings.manners.breaches.clone()),
         };
         if granted {
             self.cut_up(run, batch, &mut sending);
+            let acks = self.settings.acks;
             let flights = FuturesUnordered::new();
-            let how = (self.settings.acks, self.settings.manners.clone());
-            let over = deliver(topic, how, &mut known, &mut sending, flights, give_up);
+            let over = deliver(topic, acks, &mut known, &mut sending, flights, give_up);
             // The deadline: what is unanswered then may have been stored.
             let _ = timeout_at(deadline, over).await;
         }
@@ -185,11 +150,6 @@ impl OwnProducer {
         for (at, message) in batch.iter().enumerate() {
             by_partition.entry(message.partition).or_default().push(at);
         }
-        // A batch of few messages fills a pipeline all the same.
-        let most = match self.settings.manners.pipeline {
-            0 | 1 => CHUNK_MESSAGES,
-            depth => CHUNK_MESSAGES.min(batch.len().div_ceil(depth * by_partition.len().max(1))),
-        };
         for (partition, members) in by_partition {
             let mut rest = &members[..];
             while !rest.is_empty() {
@@ -198,7 +158,7 @@ impl OwnProducer {
                     bytes += batch[**at].bytes;
                     bytes <= CHUNK_BYTES
                 };
-                let count = rest.iter().take(most).take_while(fits).count();
+                let count = rest.iter().take(CHUNK_MESSAGES).take_while(fits).count();
                 let (some, later) = rest.split_at(count.max(1));
                 let records = self.encode(run, partition, batch, some);
                 let chunk = Chunk {
@@ -222,7 +182,6 @@ impl OwnProducer {
     fn encode(&mut self, run: u64, partition: i32, batch: &[Outgoing], some: &[usize]) -> Bytes {
         let next = self.sequences.entry(partition).or_default();
         let (id, epoch) = self.identity.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH));
-        let created = broker::clock::unix_millis();
         let records: Vec<Record> = some
             .iter()
             .zip(0_i32..)
@@ -246,7 +205,7 @@ impl OwnProducer {
                     offset: i64::from(number),
                     // Without an identity the encoder still wants numbers that follow each other.
                     sequence: if id < 0 { number - 1 } else { *next + number },
-                    timestamp: created,
+                    timestamp: 0,
                     key: None,
                     value: Some(payload.into()),
                     headers: IndexMap::new(),
@@ -283,7 +242,7 @@ type Flights = FuturesUnordered<BoxFuture<'static, Answered>>;
 /// Until everything has its fate.
 async fn deliver(
     topic: &str,
-    (acks, manners): (Acks, Manners),
+    acks: Acks,
     known: &mut Known,
     sending: &mut Sending,
     mut flights: Flights,
@@ -291,20 +250,35 @@ async fn deliver(
 ) {
     while !sending.is_done() && !give_up() {
         let fresh = known.refresh().await;
-        for (broker, layers) in sending.requests(known, manners.pipeline) {
+        let requests = sending.requests(known);
+        for (broker, chunks) in requests {
             let Some(line) = known.take(broker) else {
                 known.doubt();
-                sending.not_sent(&layers);
+                sending.not_sent(&chunks);
                 continue;
             };
             sending.busy.push(broker);
-            flights.push(Box::pin(flight(
-                topic.to_owned(),
-                (acks, manners.clone()),
-                broker,
-                line,
-                layers,
-            )));
+            let request = produce_request(topic, acks, &chunks);
+            let partitions = chunks.into_iter().map(|(partition, _)| partition).collect();
+            flights.push(Box::pin(async move {
+                let (conn, answer) = match line.conn().await {
+                    // Nothing has left: this try has stored nothing.
+                    None => (
+                        None,
+                        Err(Meaning {
+                            possibly_stored: false,
+                            ..classify::NO_ANSWER
+                        }),
+                    ),
+                    Some(conn) => ask(conn, request, acks).await,
+                };
+                Answered {
+                    broker,
+                    partitions,
+                    conn,
+                    answer,
+                }
+            }));
         }
         let next = timeout_at(Instant::now() + BACKOFF, flights.next());
         match next.await {
@@ -325,69 +299,21 @@ async fn deliver(
     }
 }
 
-/// One request behind the other to one broker, and their answers.
-async fn flight(
-    topic: String,
-    (acks, manners): (Acks, Manners),
-    broker: i32,
-    line: Line,
-    layers: Vec<Layer>,
-) -> Answered {
-    let requests: Vec<_> = layers
-        .iter()
-        .map(|layer| produce_request(&topic, acks, layer))
-        .collect();
-    let of_layer = |layer: &Layer| layer.iter().map(|(partition, _)| *partition).collect();
-    let partitions = layers.iter().map(of_layer).collect();
-    let (conn, answers) = match line.conn().await {
-        // Nothing has left: this try has stored nothing.
-        None => {
-            let unsent = Meaning {
-                possibly_stored: false,
-                ..classify::NO_ANSWER
-            };
-            (None, vec![Err(unsent); requests.len()])
-        }
-        Some(conn) => ask(conn, &requests, acks, &manners).await,
-    };
-    Answered {
-        broker,
-        layers: partitions,
-        conn,
-        answers,
-    }
-}
-
-/// An answer for each request; after the first that does not come there are none.
 async fn ask(
     mut conn: Conn,
-    requests: &[ProduceRequest],
+    request: ProduceRequest,
     acks: Acks,
-    manners: &Manners,
-) -> (Option<Conn>, Vec<Result<ProduceResponse, Meaning>>) {
-    let mut answers = Vec::with_capacity(requests.len());
+) -> (Option<Conn>, Result<ProduceResponse, Meaning>) {
     let Ok(version) = conn.version_of::<ProduceRequest>(PRODUCE_VERSION_MAX) else {
-        answers.resize(requests.len(), Err(classify::NO_ANSWER));
-        return (None, answers);
+        return (None, Err(classify::NO_ANSWER));
     };
     if acks == Acks::Zero {
-        for request in requests {
-            let sent = conn.tell("Produce", request, version, ASK_WITHIN).await;
-            let answer = sent.map(|()| ProduceResponse::default());
-            answers.push(answer.map_err(|_| classify::NO_ANSWER));
-        }
-        return (Some(conn), answers);
+        let sent = conn.tell("Produce", &request, version, ASK_WITHIN).await;
+        let answer = sent.map(|()| ProduceResponse::default());
+        return (Some(conn), answer.map_err(|_| classify::NO_ANSWER));
     }
-    let within = manners.answer_within;
-    let told = conn.ask_all("Produce", requests, version, within).await;
-    for answer in told {
-        if let Err(error @ RequestError::Protocol { .. }) = &answer {
-            manners.breaches.note("answers-mixed-up", error.to_string());
-        }
-        answers.push(answer.map_err(|_| classify::NO_ANSWER));
-    }
-    answers.resize(requests.len(), Err(classify::NO_ANSWER));
-    (Some(conn), answers)
+    let answer = conn.ask("Produce", &request, version, ANSWER_WITHIN).await;
+    (Some(conn), answer.map_err(|_| classify::NO_ANSWER))
 }
 
 fn produce_request(topic: &str, acks: Acks, chunks: &[(i32, Bytes)]) -> ProduceRequest {
@@ -410,114 +336,81 @@ fn produce_request(topic: &str, acks: Acks, chunks: &[(i32, Bytes)]) -> ProduceR
         .with_topic_data(vec![topic])
 }
 
-/// By partition, error code and base offset.
-fn offsets_by_partition(answer: ProduceResponse) -> BTreeMap<i32, (i16, i64)> {
-    let topics = answer.responses.into_iter();
-    let partitions = topics.flat_map(|topic| topic.partition_responses);
-    partitions
-        .map(|told| (told.index, (told.error_code, told.base_offset)))
-        .collect()
-}
-
 impl Sending {
     fn is_done(&self) -> bool {
         self.queues.is_empty()
     }
 
-    /// By idle broker, the first chunks of each partition that it leads, at most `depth` of each;
-    /// they are under way now.
-    fn requests(&mut self, known: &Known, depth: usize) -> BTreeMap<i32, Vec<Layer>> {
-        let mut requests: BTreeMap<i32, Vec<Layer>> = BTreeMap::new();
+    /// By idle broker, the first chunk of each partition that it leads; they are under way now.
+    fn requests(&mut self, known: &Known) -> BTreeMap<i32, Vec<(i32, Bytes)>> {
+        let mut requests: BTreeMap<i32, Vec<(i32, Bytes)>> = BTreeMap::new();
         for (partition, queue) in &mut self.queues {
-            let Some(leader) = known.leader(*partition) else {
+            let (Some(chunk), Some(leader)) = (queue.front_mut(), known.leader(*partition)) else {
                 continue;
             };
-            if self.busy.contains(&leader.id) || queue.iter().any(|chunk| chunk.in_flight) {
-                continue;
-            }
-            let layers = requests.entry(leader.id).or_default();
-            for (at, chunk) in queue.iter_mut().take(depth.max(1)).enumerate() {
+            if !self.busy.contains(&leader.id) && !chunk.in_flight {
                 chunk.in_flight = true;
-                if at == layers.len() {
-                    layers.push(Layer::new());
-                }
-                layers[at].push((*partition, chunk.records.clone()));
+                let request = requests.entry(leader.id).or_default();
+                request.push((*partition, chunk.records.clone()));
             }
         }
         requests
     }
 
     /// They did not leave after all.
-    fn not_sent(&mut self, layers: &[Layer]) {
-        for (partition, _) in layers.iter().flatten() {
-            for chunk in self.queues.get_mut(partition).into_iter().flatten() {
+    fn not_sent(&mut self, chunks: &[(i32, Bytes)]) {
+        for (partition, _) in chunks {
+            let queue = self.queues.get_mut(partition);
+            if let Some(chunk) = queue.and_then(VecDeque::front_mut) {
                 chunk.in_flight = false;
             }
         }
     }
 
-    /// Takes answers in; returns whether something has to be tried again.
+    /// Takes an answer in; returns whether something has to be tried again.
     fn take(&mut self, answered: Answered, known: &mut Known) -> bool {
         let Answered {
             broker,
-            layers,
+            partitions,
             conn,
-            answers,
+            answer,
         } = answered;
         self.busy.retain(|busy| *busy != broker);
         known.give_back(broker, conn);
-        // By partition, how many chunks of earlier requests are still to be sent again.
-        let mut kept: BTreeMap<i32, usize> = BTreeMap::new();
-        let mut again = false;
-        for (partitions, answer) in layers.into_iter().zip(answers) {
-            let told = answer.map(offsets_by_partition);
-            for partition in partitions {
-                let at = kept.entry(partition).or_default();
-                let done = match &told {
-                    Err(meaning) => {
-                        again = true;
-                        self.failed(partition, *at, *meaning, Code::BrokerTransportFailure)
-                    }
-                    Ok(told) => {
-                        // Nothing is told of acks=0.
-                        let (code, base) = told.get(&partition).copied().unwrap_or((0, -1));
-                        let done = self.answered(partition, *at, code, base);
-                        again |= !done;
-                        done
-                    }
-                };
-                *at += usize::from(!done);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(meaning) => {
+                for partition in partitions {
+                    self.failed(partition, meaning, Code::BrokerTransportFailure);
+                }
+                return true;
             }
+        };
+        let told: BTreeMap<i32, (i16, i64)> = answer
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partition_responses)
+            .map(|told| (told.index, (told.error_code, told.base_offset)))
+            .collect();
+        let mut again = false;
+        for partition in partitions {
+            // Nothing is told of acks=0.
+            let (code, base) = told.get(&partition).copied().unwrap_or((0, -1));
+            if code == 0 {
+                self.stored(partition, base);
+                continue;
+            }
+            let code = classify::code_of(code);
+            let meaning = classify::produce_error(code);
+            again |= meaning.next == Next::Retry;
+            self.failed(partition, meaning, code);
         }
         again
     }
 
-    /// Whether the chunk at `at` has its fate now.
-    fn answered(&mut self, partition: i32, at: usize, code: i16, base: i64) -> bool {
-        if code == 0 {
-            self.stored(partition, at, base);
-            return true;
-        }
-        let code = classify::code_of(code);
-        let mut meaning = classify::produce_error(code);
-        if code == Code::OutOfOrderSequenceNumber {
-            if at > 0 {
-                // What it is to follow was not stored: in its turn it will be in order.
-                meaning.next = Next::Retry;
-            } else if let Some(breaches) = &self.breaches {
-                let what = format!(
-                    "partition {partition}: a batch that is next in order, or was \
-                     stored before, is refused for its sequence number"
-                );
-                breaches.note("sequence-refused", what);
-            }
-        }
-        self.failed(partition, at, meaning, code)
-    }
-
-    fn stored(&mut self, partition: i32, at: usize, base: i64) {
+    fn stored(&mut self, partition: i32, base: i64) {
         let now = Instant::now();
-        if let Some(chunk) = self.remove(partition, at) {
+        if let Some(chunk) = self.pop(partition) {
             for (member, number) in chunk.members.iter().zip(0_i64..) {
                 let offset = (base >= 0).then_some(base + number);
                 self.fates[*member] = Some((Fate::Acknowledged(offset), now));
@@ -525,31 +418,32 @@ impl Sending {
         }
     }
 
-    /// Whether the chunk at `at` has its fate now.
-    fn failed(&mut self, partition: i32, at: usize, meaning: Meaning, code: Code) -> bool {
-        let queue = self.queues.get_mut(&partition);
-        let Some(chunk) = queue.and_then(|queue| queue.get_mut(at)) else {
-            return true;
+    fn failed(&mut self, partition: i32, meaning: Meaning, code: Code) {
+        let Some(chunk) = self
+            .queues
+            .get_mut(&partition)
+            .and_then(VecDeque::front_mut)
+        else {
+            return;
         };
         chunk.in_flight = false;
         chunk.possibly_stored |= meaning.possibly_stored;
         chunk.last_error = Some(code);
         match meaning.next {
-            Next::Retry => return false,
-            Next::Stored => self.stored(partition, at, -1),
+            Next::Retry => {}
+            Next::Stored => self.stored(partition, -1),
             // What comes after it has sequence numbers that do not follow: it cannot be sent.
             Next::GiveUp => {
-                while let Some(chunk) = self.remove(partition, 0) {
+                while let Some(chunk) = self.pop(partition) {
                     self.given_up(&chunk, code);
                 }
             }
         }
-        true
     }
 
-    fn remove(&mut self, partition: i32, at: usize) -> Option<Chunk> {
+    fn pop(&mut self, partition: i32) -> Option<Chunk> {
         let queue = self.queues.get_mut(&partition)?;
-        let chunk = queue.remove(at);
+        let chunk = queue.pop_front();
         if queue.is_empty() {
             self.queues.remove(&partition);
         }

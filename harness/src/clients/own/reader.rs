@@ -1,11 +1,5 @@
 //! Reads partitions from given offsets: one fetch under way to each leader, all its partitions in
-//! it. Offsets are reset only where its manners say so: what ends reading is told, as librdkafka
-//! tells it.
-//!
-//! A reader that seeks by time gives up its place now and then: it keeps the last record batch of
-//! an answer back, and asks the broker for the offset of that batch's time, as consumers do that
-//! remember times instead of offsets. What it has had already it passes over; where it is sent
-//! too far, it skips.
+//! it. Offsets are never reset: what ends reading is told, as librdkafka tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,30 +18,22 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::classify;
 use super::metadata::Known;
 use crate::clients::outcome::{code_name, code_text};
-use crate::clients::{ClientSettings, Manners, OffsetReset, ReadProblem, Received};
+use crate::clients::{ClientSettings, ReadProblem, Received};
 use crate::history::Polled;
-use crate::kafka::{Conn, RequestError, Sought, offset_at};
+use crate::kafka::Conn;
 use crate::value;
 
 const FETCH_VERSION_MAX: i16 = 12;
-/// How much longer than it may wait for records the answer of a fetch takes at most.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1800);
-/// A reader that seeks by time does so with each such delivery that could be cut in two.
-const SEEK_EVERY: u32 = 4;
+const WAIT: Duration = Duration::from_millis(200);
+const ANSWER_WITHIN: Duration = Duration::from_millis(2000);
 const BACKOFF: Duration = Duration::from_millis(50);
 const PARTITION_BYTES: i32 = 1 << 20;
 const READ_COMMITTED: i8 = 1;
 
 /// Where reading of a partition stands.
 struct Position {
-    /// The next offset to be delivered.
+    /// The next offset.
     next: i64,
-    /// Where the next fetch begins: before `next` only after a search by time.
-    at: i64,
-    /// What is to be asked before the next fetch.
-    sought: Option<Sought>,
-    /// Deliveries since the last search by time.
-    deliveries: u32,
     /// Leader epoch of the last record, or -1.
     epoch: i32,
     /// The end that was told last.
@@ -61,7 +47,7 @@ struct Answered {
     broker: i32,
     partitions: Vec<i32>,
     conn: Option<Conn>,
-    answer: Result<FetchResponse, RequestError>,
+    answer: Option<FetchResponse>,
 }
 
 /// Reads one topic.
@@ -69,7 +55,6 @@ pub struct OwnReader {
     known: Known,
     topic: String,
     run: u64,
-    manners: Manners,
     positions: BTreeMap<i32, Position>,
     flights: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// Brokers with an unanswered fetch.
@@ -84,9 +69,6 @@ impl OwnReader {
     pub fn start(settings: &ClientSettings, topic: &str, run: u64, from: &[(i32, i64)]) -> Self {
         let position = |next| Position {
             next,
-            at: next,
-            sought: None,
-            deliveries: 0,
             epoch: -1,
             told_end: None,
             in_flight: false,
@@ -96,7 +78,6 @@ impl OwnReader {
             known: Known::new(&settings.bootstrap, topic),
             topic: topic.to_owned(),
             run,
-            manners: settings.manners.clone(),
             positions: from.iter().map(|(p, at)| (*p, position(*at))).collect(),
             flights: FuturesUnordered::new(),
             busy: BTreeSet::new(),
@@ -120,7 +101,6 @@ impl OwnReader {
                 self.not_before = Instant::now() + BACKOFF;
                 continue;
             }
-            self.seek().await;
             self.ask();
             match self.flights.next().await {
                 Some(answered) => self.take(answered, received),
@@ -138,44 +118,6 @@ impl OwnReader {
         }
     }
 
-    /// Finds the offsets that are sought; what is not found is looked for again later.
-    async fn seek(&mut self) {
-        let sought: Vec<(i32, Sought)> = self
-            .positions
-            .iter()
-            .filter(|(_, position)| !position.in_flight && !position.ended)
-            .filter_map(|(partition, position)| Some((*partition, position.sought?)))
-            .collect();
-        for (partition, sought) in sought {
-            let Some(leader) = self.known.leader(partition) else {
-                continue;
-            };
-            let Some(line) = self.known.take(leader.id) else {
-                self.known.doubt();
-                continue;
-            };
-            let Some(mut conn) = line.conn().await else {
-                self.again();
-                continue;
-            };
-            let found = offset_at(&mut conn, &self.topic, partition, sought, ANSWER_WITHIN).await;
-            self.known.give_back(leader.id, Some(conn));
-            let Ok(Some(offset)) = found else {
-                self.again();
-                continue;
-            };
-            if let Some(position) = self.positions.get_mut(&partition) {
-                position.sought = None;
-                position.at = offset;
-                position.next = match sought {
-                    // Wherever it is sent, it goes on there.
-                    Sought::Earliest | Sought::Latest => offset,
-                    Sought::Time(_) => position.next.max(offset),
-                };
-            }
-        }
-    }
-
     /// Sends fetches to the leaders that have none.
     fn ask(&mut self) {
         let mut by_leader: BTreeMap<i32, Vec<FetchPartition>> = BTreeMap::new();
@@ -183,8 +125,7 @@ impl OwnReader {
             let Some(leader) = self.known.leader(*partition) else {
                 continue;
             };
-            let waits = position.ended || position.in_flight || position.sought.is_some();
-            if waits || self.busy.contains(&leader.id) {
+            if position.ended || position.in_flight || self.busy.contains(&leader.id) {
                 continue;
             }
             position.in_flight = true;
@@ -192,7 +133,7 @@ impl OwnReader {
                 FetchPartition::default()
                     .with_partition(*partition)
                     .with_current_leader_epoch(leader.epoch)
-                    .with_fetch_offset(position.at)
+                    .with_fetch_offset(position.next)
                     .with_last_fetched_epoch(position.epoch)
                     .with_partition_max_bytes(PARTITION_BYTES),
             );
@@ -205,16 +146,12 @@ impl OwnReader {
                 continue;
             };
             self.busy.insert(broker);
-            let wait = self.manners.fetch_wait;
-            let request = request(&self.topic, asked, wait);
+            let request = request(&self.topic, asked);
             self.flights.push(Box::pin(async move {
                 let mut conn = line.conn().await;
                 let answer = match &mut conn {
-                    Some(conn) => fetch(conn, &request, wait + ANSWER_WITHIN).await,
-                    None => Err(RequestError::Unreachable {
-                        address: broker.to_string(),
-                        why: "no connection".to_owned(),
-                    }),
+                    Some(conn) => fetch(conn, &request).await,
+                    None => None,
                 };
                 Answered {
                     broker,
@@ -236,16 +173,9 @@ impl OwnReader {
         self.busy.remove(&broker);
         self.known.give_back(broker, conn);
         self.land(&partitions);
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                if let RequestError::Protocol { .. } = &error {
-                    let breaches = &self.manners.breaches;
-                    breaches.note("answers-mixed-up", error.to_string());
-                }
-                self.again();
-                return;
-            }
+        let Some(answer) = answer else {
+            self.again();
+            return;
         };
         for told in answer
             .responses
@@ -275,7 +205,8 @@ impl OwnReader {
         let partition = told.partition_index;
         if told.error_code != 0 {
             match classify::code_of(told.error_code) {
-                Code::OffsetOutOfRange => self.reset(partition, received),
+                // What librdkafka makes of it where offsets are not reset.
+                Code::OffsetOutOfRange => self.end(partition, Code::AutoOffsetReset, received),
                 Code::TopicAuthorizationFailed => {
                     self.end(partition, Code::TopicAuthorizationFailed, received);
                 }
@@ -293,28 +224,13 @@ impl OwnReader {
             return;
         };
         let before = position.next;
-        let seeks = self.manners.seeks_by_time;
-        if !deliver(position, told, (run, seeks), received) {
+        if !deliver(position, told, run, received) {
             self.end(partition, Code::BadMessage, received);
             return;
         }
         if position.next == before && position.next >= end && position.told_end != Some(before) {
             position.told_end = Some(before);
             received.ends.push((partition, before));
-        }
-    }
-
-    /// Its position is out of the log's range.
-    fn reset(&mut self, partition: i32, received: &mut Received) {
-        let sought = match self.manners.reset {
-            // What librdkafka makes of it where offsets are not reset.
-            OffsetReset::Error => return self.end(partition, Code::AutoOffsetReset, received),
-            OffsetReset::Earliest => Sought::Earliest,
-            OffsetReset::Latest => Sought::Latest,
-        };
-        if let Some(position) = self.positions.get_mut(&partition) {
-            position.sought = Some(sought);
-            position.epoch = -1;
         }
     }
 
@@ -331,12 +247,11 @@ impl OwnReader {
     }
 }
 
-/// The records from the position on; whether the batches were sound. Who seeks by time may keep
-/// the last batch back.
+/// The records from the position on; whether the batches were sound.
 fn deliver(
     position: &mut Position,
     told: PartitionData,
-    (run, seeks): (u64, bool),
+    run: u64,
     received: &mut Received,
 ) -> bool {
     let partition = told.partition_index;
@@ -344,20 +259,9 @@ fn deliver(
     if records.is_empty() {
         return true;
     }
-    let Ok(mut sets) = RecordBatchDecoder::decode_all(&mut records) else {
+    let Ok(sets) = RecordBatchDecoder::decode_all(&mut records) else {
         return false;
     };
-    if seeks && sets.len() > 1 {
-        position.deliveries += 1;
-        let last = sets.last().and_then(|set| set.records.first());
-        let new = last.filter(|record| record.offset >= position.next);
-        if let Some(time) = new.map(|record| record.timestamp)
-            && position.deliveries.is_multiple_of(SEEK_EVERY)
-        {
-            position.sought = Some(Sought::Time(time));
-            sets.pop();
-        }
-    }
     for record in sets.into_iter().flat_map(|set| set.records) {
         if record.offset < position.next {
             continue;
@@ -372,17 +276,16 @@ fn deliver(
             value: value::decode(&payload, run, partition).map_err(|c| c.to_string()),
         });
     }
-    position.at = position.next;
     true
 }
 
-fn request(topic: &str, partitions: Vec<FetchPartition>, wait: Duration) -> FetchRequest {
+fn request(topic: &str, partitions: Vec<FetchPartition>) -> FetchRequest {
     let topic = FetchTopic::default()
         .with_topic(TopicName(StrBytes::from_string(topic.to_owned())))
         .with_partitions(partitions);
     FetchRequest::default()
         .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
+        .with_max_wait_ms(i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX))
         .with_min_bytes(1)
         .with_max_bytes(8 << 20)
         .with_isolation_level(READ_COMMITTED)
@@ -390,11 +293,9 @@ fn request(topic: &str, partitions: Vec<FetchPartition>, wait: Duration) -> Fetc
         .with_topics(vec![topic])
 }
 
-async fn fetch(
-    conn: &mut Conn,
-    request: &FetchRequest,
-    within: Duration,
-) -> Result<FetchResponse, RequestError> {
-    let version = conn.version_of::<FetchRequest>(FETCH_VERSION_MAX)?;
-    conn.ask("Fetch", request, version, within).await
+async fn fetch(conn: &mut Conn, request: &FetchRequest) -> Option<FetchResponse> {
+    let version = conn.version_of::<FetchRequest>(FETCH_VERSION_MAX).ok()?;
+    conn.ask("Fetch", request, version, ANSWER_WITHIN)
+        .await
+        .ok()
 }

@@ -4,28 +4,23 @@
 //! A seed fails when its verdict is bad or an assertion of a broker failed; its history is kept,
 //! and the command that repeats it is printed. Nothing is written about seeds that are well.
 
-mod ambush;
 mod churn;
-mod lateness;
 mod one;
 pub mod power_loss;
-mod zombies;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use checker::verdict::Conclusion;
 use checker::{Options, Verdict};
+use nemesis::Schedule;
 use serde_json::json;
 
-use super::{repeat, schedule_of, verdict};
+use super::{replay_command, schedule_spec, verdict};
 use crate::cli::RunArgs;
-use crate::clients::Breach;
 use crate::exit::Exit;
-use crate::power::{self, bound};
 use crate::run::folder::Folder;
 
-pub use ambush::Ambush;
 pub use one::{Simulated, simulate};
 
 /// What all seeds together came to.
@@ -38,11 +33,12 @@ struct Tally {
     worst: Option<Conclusion>,
 }
 
-/// Runs `--seeds` seeds from `first` on; `args` are those of a simulation already.
+/// Runs `--seeds` seeds from `first` on.
 ///
 /// # Errors
 /// Where a failing seed cannot be stored.
 pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
+    let args = &args.for_simulation();
     let began = Instant::now();
     let mut tally = Tally::default();
     for seed in (first..).take(usize::try_from(args.seeds).unwrap_or(usize::MAX)) {
@@ -72,7 +68,7 @@ pub fn main(args: &RunArgs, first: u64) -> anyhow::Result<Exit> {
 /// # Errors
 /// As [`simulate`] and [`judge`], and where there is no schedule for these flags.
 pub fn of_seed(args: &RunArgs, seed: u64) -> anyhow::Result<(Simulated, Verdict)> {
-    let schedule = schedule_of(args, seed)?;
+    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
     let simulated = simulate(args, seed, schedule)?;
     let verdict = judge(args, &simulated)?;
     Ok((simulated, verdict))
@@ -81,7 +77,6 @@ pub fn of_seed(args: &RunArgs, seed: u64) -> anyhow::Result<(Simulated, Verdict)
 fn is_bad(simulated: &Simulated, verdict: &Verdict) -> bool {
     !simulated.panics.is_empty()
         || !simulated.broken.is_empty()
-        || !simulated.breaches.is_empty()
         || !matches!(verdict.verdict, Conclusion::Valid | Conclusion::Vacuous)
 }
 
@@ -106,21 +101,7 @@ pub fn judge(args: &RunArgs, simulated: &Simulated) -> anyhow::Result<Verdict> {
         verdict.verdict = Conclusion::Infrastructure;
         verdict.sentence = format!("Infrastructure: {first}");
     }
-    convict(simulated, &mut verdict);
     Ok(verdict)
-}
-
-/// What no correct broker does, and no anomaly tells.
-fn convict(simulated: &Simulated, verdict: &mut Verdict) {
-    for Breach { name, what } in &simulated.breaches {
-        verdict.notes.push(format!("{name}: {what}"));
-    }
-    if let Some(Breach { name, what }) = simulated.breaches.first()
-        && Conclusion::Invalid < verdict.verdict
-    {
-        verdict.verdict = Conclusion::Invalid;
-        verdict.sentence = format!("Invalid: {name}: {what}");
-    }
 }
 
 fn store(
@@ -131,30 +112,18 @@ fn store(
 ) -> anyhow::Result<Folder> {
     let folder = Folder::create(&args.out, seed)
         .with_context(|| format!("no folder can be made in {}", args.out.display()))?;
-    folder.make_latest()?;
-    let schedule = schedule_of(args, seed)?;
+    let schedule = Schedule::generate(seed, &schedule_spec(args))?;
     let path = folder.file("history.jsonl");
     std::fs::write(&path, &simulated.history).context("the history cannot be written")?;
-    let executed = &simulated.executed;
-    let stored = json!({"generated": schedule, "executed": executed});
-    folder.write_json("schedule.json", &stored)?;
-    repeat::store_of_seed(&folder, args, seed)?;
+    folder.write_json("schedule.json", &json!({"generated": schedule}))?;
     let stored = serde_json::to_value(verdict).context("a verdict is JSON")?;
     folder.write_json("verdict.json", &stored)?;
-    let mut config = super::config::config(args, seed, None, schedule.faults.len());
-    config["runtime"] = json!("sim");
     let summary = json!({
-        "command": repeat::replay_command(args, seed, &folder.shown("")),
-        "flags": repeat::flags(args, seed),
+        "command": replay_command(args, seed),
         "seed": seed,
-        // Of a series only the seeds that fail are stored: they are no sample of it.
-        "sort": (args.seeds == 1).then(|| power::sort::sort(args, &config, None)),
-        "config": config,
+        "config": super::config::config(args, seed, None, schedule.faults.len()),
     });
     folder.write_json("run.json", &summary)?;
-    if let Err(error) = power::store(folder.path()) {
-        say!("power.json cannot be written: {error}");
-    }
     if let Err(error) = checker::report::render(folder.path()) {
         // The verdict stands without its picture.
         say!("the report could not be rendered: {error}");
@@ -167,8 +136,7 @@ fn tell(args: &RunArgs, seed: u64, simulated: &Simulated, verdict: &Verdict, fol
     for line in simulated.panics.iter().chain(&simulated.broken) {
         tell!("  {line}");
     }
-    let replay = repeat::replay_command(args, seed, &folder.shown(""));
-    tell!("replay: {replay}");
+    tell!("replay: {}", replay_command(args, seed));
     tell!("report: {}", folder.shown("report.html"));
 }
 
@@ -187,20 +155,6 @@ impl Tally {
         }
     }
 
-    /// What the seeds that count support; a seed that failed counts in any case.
-    fn support(&self) -> String {
-        let failed = self.failed.len() as u64;
-        if self.counted + failed == 0 {
-            return String::new();
-        }
-        let below = bound::upper(failed, self.counted + failed);
-        format!(
-            "; with {:.0} % confidence a seed fails with a probability below {} %",
-            bound::CONFIDENCE * 100.0,
-            bound::percent(below)
-        )
-    }
-
     fn sentence(&self, took: Duration) -> String {
         let rate = self.simulated.as_secs_f64() / took.as_secs_f64().max(1e-9);
         let failed = match self.failed.as_slice() {
@@ -214,6 +168,6 @@ impl Tally {
             self.counted,
             self.simulated.as_secs_f64(),
             took.as_secs_f64()
-        ) + &self.support()
+        )
     }
 }

@@ -11,10 +11,8 @@ use broker::sim::{Links, World};
 use broker::storage::Storage;
 use broker::types::Durability;
 use futures_util::future::join_all;
-use nemesis::executor::ExecutedFault;
 use nemesis::{
-    Cluster as _, Execution, Executor, FaultKind, Journal, NemesisError, NodeId, Observer, Ports,
-    Schedule, Step,
+    Cluster as _, Execution, Executor, Journal, NodeId, Observer, Ports, Schedule, Step,
 };
 use rand::Rng as _;
 use serde_json::json;
@@ -23,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cli::{DurabilityName, RunArgs};
-use crate::clients::{Breach, ClientSettings, Library};
+use crate::clients::{ClientSettings, Library};
 use crate::history::{self, Event, Kind, Memory, Process, Recorder, Value};
 use crate::kafka::{Brokers, newest};
 use crate::roles::MetadataRoles;
@@ -35,14 +33,13 @@ use crate::run::recovery;
 use crate::run::site::{LAG_MAX_MS, Site};
 use crate::run::verdict;
 use crate::runtime::sim::{Crash, Ended, SimCluster, address_of};
-use crate::sampler::{Ends, Sampler};
+use crate::sampler::Sampler;
 use crate::seed::{self, Use};
 use crate::workload::drain::drain;
 use crate::workload::plan::{Plan, PlanSpec};
 use crate::workload::{Clients, consumers, producers};
 
-use super::ambush::{Ambush, Field};
-use super::{churn, lateness, zombies};
+use super::churn;
 
 /// The main phase ends this long after its time, however few messages were acknowledged.
 const MAIN_OVERTIME: Duration = Duration::from_secs(30);
@@ -66,14 +63,10 @@ pub struct Simulated {
     pub broken: Vec<String>,
     /// Assertions that failed in a broker.
     pub panics: Vec<String>,
-    /// What a correct broker never does, and a history does not tell.
-    pub breaches: Vec<Breach>,
     /// Messages acknowledged.
     pub acknowledged: u64,
     /// Leader epochs begun after the first ones.
     pub elections: u64,
-    /// The faults as they were carried out.
-    pub executed: Vec<ExecutedFault>,
     /// Simulated time.
     pub simulated: Duration,
 }
@@ -113,7 +106,6 @@ pub fn simulate(args: &RunArgs, seed: u64, schedule: Schedule) -> std::io::Resul
             "loss": links.loss});
         recorder.record(sampled("config", config));
         let mut stage = Stage::new(args, seed, cluster.clone(), recorder, memory.clone());
-        stage.late = lateness::bound(&links);
         let began = Instant::now();
         if let Err(error) = stage.phases(schedule).await {
             stage.outcome.broken.push(format!("{error:#}"));
@@ -159,7 +151,7 @@ fn clock_rates(rng: &mut impl rand::Rng, brokers: u32) -> Vec<f64> {
 }
 
 /// What all brokers have in common: the defaults, as in the containers.
-pub(super) fn common(args: &RunArgs) -> BrokerConfig {
+fn common(args: &RunArgs) -> BrokerConfig {
     BrokerConfig {
         wal_roll_bytes: WAL_ROLL_BYTES,
         log_checkpoint_bytes: CHECKPOINT_BYTES,
@@ -205,8 +197,6 @@ struct Stage<'a> {
     recorder: Recorder,
     memory: Memory,
     outcome: Simulated,
-    /// How late a consumer may have a record where nothing is wrong.
-    late: Duration,
 }
 
 impl<'a> Stage<'a> {
@@ -230,7 +220,6 @@ impl<'a> Stage<'a> {
             bootstrap: names.join(","),
             brokers: Arc::new(Brokers::new(addresses.clone())),
             admin: Vec::new(),
-            driven: None,
         };
         Self {
             addresses,
@@ -241,7 +230,6 @@ impl<'a> Stage<'a> {
             recorder,
             memory,
             outcome: Simulated::default(),
-            late: Duration::MAX,
         }
     }
 
@@ -262,9 +250,7 @@ impl<'a> Stage<'a> {
             idempotence: self.args.idempotence(),
             delivery_timeout: self.args.delivery_timeout,
             library: Library::Own,
-            manners: self.args.sim.manners(),
         };
-        let breaches = settings.manners.breaches.clone();
         let clients = Clients::new(
             self.recorder.clone(),
             settings,
@@ -279,7 +265,6 @@ impl<'a> Stage<'a> {
             recorder: self.recorder.clone(),
             topic,
             partitions,
-            ends: Ends::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let churning = tokio::spawn({
@@ -288,8 +273,7 @@ impl<'a> Stage<'a> {
             let brokers = Brokers::new(addresses.clone());
             async move { churn::run(&brokers, &addresses, stopped).await }
         });
-        let sampling = sampler.clone().spawn(stopped.clone());
-        let beside = self.beside(&clients, &spec, &stopped);
+        let sampling = sampler.clone().spawn(stopped);
         let first = self.epochs(&clients).await;
         self.main_phase(&clients, &spec, schedule, &mut probes)
             .await?;
@@ -300,42 +284,26 @@ impl<'a> Stage<'a> {
             self.restart(&clients, &mut probes).await?;
             self.drain(&clients, &sampler, "drain-again").await;
         }
-        let id = self.topic_id(&clients).await;
+        let views = self
+            .site
+            .brokers
+            .views(Some(&clients.topic), TICK * 10)
+            .await;
+        let id = views.values().find_map(|view| view.topic_id);
         self.outcome.elections = self.epochs(&clients).await.saturating_sub(first);
         self.outcome.acknowledged = clients.stats.acknowledged.load(Ordering::Relaxed);
-        self.outcome.breaches.extend(breaches.take());
         stop.send_replace(true);
         sampling.await?;
         churning.await?;
-        for task in beside {
-            task.await?;
-        }
-        let topics = id.map(|id| (id, clients.topic.to_string()));
-        self.audit(topics.into_iter().collect(), identity).await?;
+        self.audit(
+            id.map(|id| (id, clients.topic.to_string()))
+                .into_iter()
+                .collect(),
+            identity,
+        )
+        .await?;
         self.enter("end");
         Ok(())
-    }
-
-    async fn topic_id(&self, clients: &Clients) -> Option<uuid::Uuid> {
-        let brokers = &self.site.brokers;
-        let views = brokers.views(Some(&clients.topic), TICK * 10).await;
-        views.values().find_map(|view| view.topic_id)
-    }
-
-    /// What else goes on until the end of the run.
-    fn beside(
-        &self,
-        clients: &Clients,
-        spec: &PlanSpec,
-        stopped: &watch::Receiver<bool>,
-    ) -> Vec<JoinHandle<()>> {
-        let mut tasks = Vec::new();
-        if self.args.sim.zombies {
-            let plan = Plan::new(spec, spec.writers - 2);
-            let (clients, stopped) = (clients.clone(), stopped.clone());
-            tasks.push(tokio::spawn(zombies::run(clients, plan, stopped)));
-        }
-        tasks
     }
 
     /// Whether `--fail-fast` ends the run here.
@@ -399,25 +367,17 @@ impl<'a> Stage<'a> {
             .map(|number| {
                 let mine = reading.clone();
                 let share = consumers::share(mine.partitions, self.args.consumers, number);
-                let pause = consumers::pause(number, self.args.slow_consumers);
-                tokio::spawn(async move { consumers::run(&mine, &share, pause).await })
+                tokio::spawn(async move { consumers::run(&mine, &share).await })
             })
             .collect();
-        if schedule.faults.is_empty() && self.args.sim.ambush.is_none() {
-            tokio::spawn(lateness::watch(reading.clone(), self.late));
-        }
         let (stop, stopped) = watch::channel(false);
-        let nemesis = self.nemesis(clients, schedule, start, stopped.clone());
-        let lying_in_wait = self.ambush(clients, start, stopped);
+        let nemesis = self.nemesis(clients, schedule, start, stopped);
         self.wait_for_main(clients, &nemesis, start).await;
         if self.stops() {
             stop.send_replace(true);
         }
         sending.stop();
         self.judge(nemesis.await?);
-        if let Some(ambush) = lying_in_wait {
-            ambush.await?;
-        }
         self.enter("healed");
         for producer in producing {
             producer.await?;
@@ -447,42 +407,9 @@ impl<'a> Stage<'a> {
         tokio::spawn(async move { executor.run(&schedule, start, stopped).await })
     }
 
-    /// The ambush of `--ambush`, if one was asked for.
-    fn ambush(
-        &self,
-        clients: &Clients,
-        start: Instant,
-        stopped: watch::Receiver<bool>,
-    ) -> Option<JoinHandle<()>> {
-        let ambush: Ambush = self.args.sim.ambush?;
-        let field = Field {
-            cluster: self.cluster.clone(),
-            // Its own connections: who is asked must not wait for the sampler.
-            brokers: Brokers::new(self.addresses.clone()),
-            topic: clients.topic.clone(),
-            partitions: clients.partitions,
-            recorder: self.recorder.clone(),
-            rng: seed::stream(self.seed, Use::World, 2),
-            until: start + self.args.time,
-        };
-        Some(tokio::spawn(field.lie_in_wait(ambush, stopped)))
-    }
-
     fn judge(&mut self, execution: Execution) {
-        match execution.error {
-            // That a broker goes on with a log that may not be on disk is the broker's fault.
-            Some(NemesisError::NoEffect { fault, why, .. })
-                if fault == FaultKind::SyncError.name() =>
-            {
-                self.outcome.breaches.push(Breach {
-                    name: "goes-on-after-failed-sync",
-                    what: why,
-                });
-            }
-            Some(error) => self.outcome.broken.push(error.to_string()),
-            None => {}
-        }
-        self.outcome.executed = execution.faults;
+        let failure = execution.error.map(|error| error.to_string());
+        self.outcome.broken.extend(failure);
     }
 
     async fn wait_for_main(
@@ -506,14 +433,7 @@ impl<'a> Stage<'a> {
 
     async fn recover(&mut self, clients: &Clients, probes: &mut Plan) {
         let limit = self.args.recovery_limit;
-        let brokers = &self.site.brokers;
-        let recovered = recovery::wait(clients, brokers, probes, limit, &|| false).await;
-        if !recovered.whole {
-            self.outcome.breaches.push(Breach {
-                name: "not-whole",
-                what: format!("{limit:?} after the last fault {}", recovered.missing),
-            });
-        }
+        recovery::wait(clients, &self.site.brokers, probes, limit, &|| false).await;
     }
 
     async fn drain(&self, clients: &Clients, sampler: &Sampler, phase: &str) {

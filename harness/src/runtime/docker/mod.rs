@@ -12,14 +12,13 @@
 //! Everything carries labels (run, journal, host), by which it is removed at the end, or by the
 //! next harness if this one is killed.
 
-mod compose;
 mod engine;
 mod heal;
 mod image;
 mod logs;
 mod network;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,22 +40,16 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use nemesis::agent::{AgentCommand, AgentReply};
-use nemesis::{
-    Cluster, ClusterError, DiskOrder, DiskReport, Listener, NodeId, NodeState, Ports, WireOrder,
-    WireStatus,
-};
+use nemesis::{Cluster, ClusterError, Listener, NodeId, NodeState, Ports};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::image::Images;
-use super::disks::Disk;
 use super::kafka;
 use super::plan::{self, API_VERSIONS, Node, Program};
-use super::{ClusterSpec, Healed, Runtime, RuntimeError, RuntimeKind, data, link_or_copy};
+use super::{ClusterSpec, Runtime, RuntimeError, RuntimeKind, link_or_copy};
 use crate::artifacts::Artifacts;
-use crate::wire::Fronts;
 
-pub use compose::ComposeDriver;
 pub use heal::heal;
 
 const DATA: &str = "/data";
@@ -97,11 +90,6 @@ pub struct Containers {
     /// Containers are reached at their own addresses; else through published ports.
     direct: bool,
     nodes: Vec<Node>,
-    /// In front of the brokers, if requests are to be hurt.
-    fronts: Fronts,
-    /// In place of volumes, where the nemesis is to have a hand in them.
-    disks: BTreeMap<NodeId, Disk>,
-    agent: PathBuf,
 }
 
 /// Brings a cluster up; see [`super::up`].
@@ -126,9 +114,6 @@ pub async fn up(
             subnet,
             direct: network::may_be_direct(subnet),
             nodes: Vec::new(),
-            fronts: Fronts::default(),
-            disks: BTreeMap::new(),
-            agent: artifacts.agent.clone(),
         };
         cluster.begin().await?;
         Ok(cluster)
@@ -138,7 +123,6 @@ pub async fn up(
         Err(error) => {
             // The first error is the one to tell.
             let _ = heal::remove_run(&docker, &spec.run_id).await;
-            let _ = data::remove(&spec.dir, &mut Healed::default());
             Err(error)
         }
     }
@@ -171,19 +155,6 @@ impl Containers {
             self.direct = false;
             heal::remove_containers(&self.docker, &self.spec.run_id).await?;
             self.nodes = self.holders().await?;
-        }
-        if self.spec.wire {
-            for node in &mut self.nodes {
-                let opened = self.fronts.open(node.id, node.client);
-                node.client = opened.map_err(RuntimeError::at("opening a front for clients"))?;
-            }
-        }
-        if self.spec.disks {
-            let place = data::make(&self.spec.dir)?;
-            for node in plan::ids(self.spec.nodes) {
-                let disk = plan::disk(&self.spec, &self.agent, &place, node).await?;
-                self.disks.insert(node, disk);
-            }
         }
         let this = &*self;
         let brokers = this.nodes.iter().map(|node| this.create_broker(node));
@@ -276,7 +247,19 @@ impl Containers {
     async fn create_broker(&self, node: &Node) -> Result<(), ClusterError> {
         let id = node.id;
         let name = self.broker(id);
-        let mount = self.data_of(id, &name).await?;
+        let volume = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(self.labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        let made = self.docker.create_volume(volume).await;
+        made.map_err(engine::on(id, "creating a volume"))?;
+        let mount = Mount {
+            target: Some(DATA.to_owned()),
+            source: Some(name.clone()),
+            typ: Some(MountType::VOLUME),
+            ..Mount::default()
+        };
         let log = HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::from([("max-size".to_owned(), "20m".to_owned())])),
@@ -310,33 +293,6 @@ impl Containers {
         let created = self.docker.create_container(Some(options), body).await;
         created.map_err(engine::on(id, "creating the broker"))?;
         Ok(())
-    }
-
-    /// What is mounted at the broker's data directory: a volume, or a disk of ours, which is
-    /// mounted on this machine before the broker's container is.
-    async fn data_of(&self, id: NodeId, name: &str) -> Result<Mount, ClusterError> {
-        let target = Some(DATA.to_owned());
-        if let Some(disk) = self.disks.get(&id) {
-            return Ok(Mount {
-                target,
-                source: Some(disk.at().display().to_string()),
-                typ: Some(MountType::BIND),
-                ..Mount::default()
-            });
-        }
-        let volume = VolumeCreateRequest {
-            name: Some(name.to_owned()),
-            labels: Some(self.labels.clone()),
-            ..VolumeCreateRequest::default()
-        };
-        let made = self.docker.create_volume(volume).await;
-        made.map_err(engine::on(id, "creating a volume"))?;
-        Ok(Mount {
-            target,
-            source: Some(name.to_owned()),
-            typ: Some(MountType::VOLUME),
-            ..Mount::default()
-        })
     }
 
     fn known(&self, node: NodeId) -> Result<&Node, ClusterError> {
@@ -373,9 +329,6 @@ impl Containers {
     /// The directory of a node's volume, where the engine is on this machine and this user may
     /// read it: then nothing needs to be copied through the engine.
     async fn volume_here(&self, node: NodeId) -> Option<PathBuf> {
-        if let Some(disk) = self.disks.get(&node) {
-            return Some(disk.at().to_owned());
-        }
         let volume = self.docker.inspect_volume(&self.broker(node)).await.ok()?;
         let path = PathBuf::from(volume.mountpoint);
         std::fs::read_dir(&path).is_ok().then_some(path)
@@ -436,10 +389,6 @@ impl Cluster for Containers {
         Ports::REFERENCE
     }
 
-    fn healing_limit(&self) -> Duration {
-        self.spec.program.comes_up_within()
-    }
-
     fn question(&self) -> (Listener, String) {
         self.spec.program.question()
     }
@@ -476,7 +425,7 @@ impl Cluster for Containers {
     ) -> Result<Option<Duration>, ClusterError> {
         let node = self.known(node)?;
         let to = match listener {
-            Listener::Client => self.fronts.behind(node.id).unwrap_or(node.client),
+            Listener::Client => node.client,
             Listener::Admin => node.admin,
             other => SocketAddr::from((node.ip, self.ports().of(other))),
         };
@@ -526,9 +475,6 @@ impl Cluster for Containers {
         if matches!(self.state(node).await?, NodeState::Running) {
             return Ok(());
         }
-        if let Some(disk) = self.disks.get(&node) {
-            disk.power_on(self).await?;
-        }
         let name = self.broker(node);
         logs::follow(&self.docker, &name, &self.log_file(node)?)
             .await
@@ -553,24 +499,6 @@ impl Cluster for Containers {
         }
         let resumed = self.docker.unpause_container(&self.broker(node)).await;
         settled(resumed).map_err(engine::on(node, "resuming the broker"))
-    }
-
-    async fn wire(&self, node: NodeId, order: &WireOrder) -> Result<Vec<WireStatus>, ClusterError> {
-        self.fronts.obey(node, order)
-    }
-
-    async fn disk(&self, node: NodeId, order: DiskOrder) -> Result<(), ClusterError> {
-        match self.disks.get(&node) {
-            Some(disk) => disk.obey(self, order).await,
-            None => Err(plan::no_disk(node, order)),
-        }
-    }
-
-    async fn disk_report(&self, node: NodeId) -> Result<Option<DiskReport>, ClusterError> {
-        match self.disks.get(&node) {
-            Some(disk) => Ok(Some(disk.report().await?)),
-            None => Ok(None),
-        }
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {
@@ -608,11 +536,6 @@ impl Runtime for Containers {
 
     fn client_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
         self.known(node).map(|node| node.client)
-    }
-
-    fn direct_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
-        let behind = self.fronts.behind(node);
-        behind.map_or_else(|| self.client_address(node), Ok)
     }
 
     fn admin_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
@@ -661,24 +584,15 @@ impl Runtime for Containers {
     }
 
     fn keep(&self) -> Result<(), RuntimeError> {
-        if !self.disks.is_empty() {
-            return Err(RuntimeError::Failed {
-                what: "keeping the cluster".to_owned(),
-                why: "its disks, which faults of disks need, end with the harness".to_owned(),
-            });
-        }
         let mark = heal::kept_mark(&self.spec.journal);
         let marking = format!("writing {}", mark.display());
         std::fs::write(&mark, &self.spec.run_id).map_err(RuntimeError::at(marking))
     }
 
     async fn down(&self) -> Result<(), RuntimeError> {
-        heal::remove_run(&self.docker, &self.spec.run_id).await?;
-        for (node, disk) in &self.disks {
-            let unmounting = format!("unmounting the disk of {node}");
-            disk.down().await.map_err(RuntimeError::at(unmounting))?;
-        }
-        data::remove(&self.spec.dir, &mut Healed::default())
+        heal::remove_run(&self.docker, &self.spec.run_id)
+            .await
+            .map(|_| ())
     }
 }
 

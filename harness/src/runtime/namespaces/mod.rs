@@ -9,6 +9,8 @@
 //!
 //! Deliberately absent: limits on CPU and memory, and images; brokers are plain processes.
 
+mod spawn;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
@@ -18,26 +20,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use nemesis::agent::{AgentCommand, AgentReply, link::Links};
-use nemesis::{
-    Cluster, ClusterError, DiskOrder, DiskReport, Listener, NodeId, NodeState, Ports, WireOrder,
-    WireStatus,
-};
+use nemesis::{Cluster, ClusterError, Listener, NodeId, NodeState, Ports};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::Signal;
-use tokio::time::{Instant, timeout};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::disks::Disk;
+use self::spawn::{Process, Spawner};
 use super::plan::{self, Node, Program};
-use super::slot::{self, Slot, refused};
-use super::spawn::{Process, Spawner};
-use super::{ClusterSpec, Healed, Runtime, RuntimeError, RuntimeKind, data, link_or_copy};
+use super::{ClusterSpec, Healed, Runtime, RuntimeError, RuntimeKind, link_or_copy};
 use crate::artifacts::Artifacts;
-use crate::wire::Fronts;
 
 /// Set for the process inside.
 const INSIDE: &str = "HARNESS_INTERNAL_NAMESPACES";
@@ -46,6 +43,12 @@ const WHY: &str = "HARNESS_INTERNAL_WHY";
 /// Nobody else is in our network namespace: any network will do.
 const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 0);
 const BRIDGE: &str = "cluster";
+/// The folder in a run's folder, and the file in it that says that it is ours to remove.
+const DATA: &str = "data";
+const MARK: &str = ".data-of-a-harness-run";
+/// A process that was sent SIGKILL is gone within this, unless the disk hangs.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(2);
 
 /// Whether this process is inside namespaces that [`enter`] made.
 pub fn inside() -> bool {
@@ -138,15 +141,26 @@ pub fn reentry<A: AsRef<std::ffi::OsStr>>(
     command
 }
 
+/// Removes the data of a run that is over, if it is marked as such.
+pub fn remove_data(run_dir: &Path, healed: &mut Healed) -> Result<(), RuntimeError> {
+    let data = run_dir.join(DATA);
+    if !data.join(MARK).exists() {
+        return Ok(());
+    }
+    let removing = format!("removing {}", data.display());
+    fs::remove_dir_all(&data).map_err(RuntimeError::at(removing))?;
+    healed.removed.push(format!("data {}", data.display()));
+    Ok(())
+}
+
 struct Pod {
     node: Node,
-    /// Under its data, where the nemesis is to have a hand in it.
-    disk: Option<Disk>,
     data: PathBuf,
     log: PathBuf,
     namespace: Arc<OwnedFd>,
     holder: Process,
-    broker: Slot,
+    /// The broker, once it was started; ended ones stay until the next start.
+    broker: Mutex<Option<Process>>,
 }
 
 /// A cluster in network namespaces.
@@ -157,8 +171,6 @@ pub struct Namespaces {
     program: PathBuf,
     agent: PathBuf,
     spawner: Spawner,
-    /// In front of the brokers, if requests are to be hurt.
-    fronts: Fronts,
 }
 
 /// Brings a cluster up; see [`super::up`].
@@ -190,7 +202,6 @@ pub async fn up(
         program,
         agent: artifacts.agent.clone(),
         spawner: Spawner::start(),
-        fronts: Fronts::default(),
     };
     let begun = cluster.begin().await;
     let cluster = Arc::new(cluster);
@@ -204,18 +215,15 @@ pub async fn up(
 
 impl Namespaces {
     async fn begin(&mut self) -> Result<(), RuntimeError> {
-        let data = data::make(&self.spec.dir)?;
+        let data = self.spec.dir.join(DATA);
         let logs = self.spec.dir.join("brokers");
-        let making = format!("making {}", logs.display());
-        fs::create_dir_all(&logs).map_err(RuntimeError::at(making))?;
+        for dir in [&data, &logs] {
+            let making = format!("making {}", dir.display());
+            fs::create_dir_all(dir).map_err(RuntimeError::at(making))?;
+        }
+        fs::write(data.join(MARK), "").map_err(RuntimeError::at("marking the data"))?;
         self.bridge()
             .map_err(RuntimeError::at("making a bridge in our network namespace"))?;
-        if self.spec.wire {
-            for node in &mut self.nodes {
-                let opened = self.fronts.open(node.id, node.client);
-                node.client = opened.map_err(RuntimeError::at("opening a front for clients"))?;
-            }
-        }
         for node in self.nodes.clone() {
             let pod = self.pod(node, &data, &logs).await?;
             self.pods.insert(node.id, pod);
@@ -256,18 +264,13 @@ impl Namespaces {
         Links::open()
             .and_then(|mut links| links.add_veth(&veth, BRIDGE, "eth0", namespace.as_fd()))
             .map_err(failed("making a veth pair"))?;
-        let disk = match self.spec.disks {
-            true => Some(plan::disk(&self.spec, &self.agent, data, id).await?),
-            false => None,
-        };
         let pod = Pod {
             node,
-            disk,
             data: data.join(id.0.to_string()),
             log: logs.join(format!("{}.log", id.0)),
             namespace: Arc::new(namespace),
             holder,
-            broker: Slot::new(id),
+            broker: Mutex::new(None),
         };
         let address = format!("--address={}", node.ip);
         let link = ["link", "--name=eth0", &address].map(str::to_owned);
@@ -280,6 +283,13 @@ impl Namespaces {
 
     fn pod_of(&self, node: NodeId) -> Result<&Pod, ClusterError> {
         self.pods.get(&node).ok_or(ClusterError::NoSuchNode(node))
+    }
+
+    /// The broker, if it was ever started.
+    fn broker_of(&self, node: NodeId) -> Result<Option<Process>, ClusterError> {
+        let pod = self.pod_of(node)?;
+        let broker = pod.broker.lock().expect("no holder of this lock panics");
+        Ok(broker.clone())
     }
 
     async fn in_pod(
@@ -302,6 +312,35 @@ impl Namespaces {
             .await
             .map_err(|error| refused(error.to_string()))?;
         serde_json::from_str(&line).map_err(|error| refused(format!("{error}: {line:?}")))
+    }
+
+    fn signal(&self, process: &Process, signal: Signal) -> io::Result<()> {
+        if process.ended().is_none() {
+            kill(Pid::from_raw(process.pid() as i32), signal)?;
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        node: NodeId,
+        signal: Signal,
+        limit: Duration,
+    ) -> Result<bool, ClusterError> {
+        let Some(broker) = self.broker_of(node)? else {
+            return Ok(true);
+        };
+        let sent = self.signal(&broker, signal);
+        sent.map_err(|error| refused(&format!("{signal} to the broker"), node, &error))?;
+        Ok(timeout(limit, broker.wait()).await.is_ok())
+    }
+}
+
+fn refused(what: &str, node: NodeId, why: &dyn std::fmt::Display) -> ClusterError {
+    ClusterError::Refused {
+        what: what.to_owned(),
+        node,
+        why: why.to_string(),
     }
 }
 
@@ -350,23 +389,31 @@ impl Cluster for Namespaces {
     }
 
     async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.pod_of(node)?.broker.kill().await
+        if self.end(node, Signal::SIGKILL, DEATH_LIMIT).await? {
+            return Ok(());
+        }
+        Err(ClusterError::TimedOut {
+            what: "kill -9 of the broker".to_owned(),
+            node,
+            limit: DEATH_LIMIT,
+        })
     }
 
     async fn stop(&self, node: NodeId, grace: Duration) -> Result<(), ClusterError> {
-        self.pod_of(node)?.broker.stop(grace).await
+        if self.end(node, Signal::SIGTERM, grace).await? {
+            return Ok(());
+        }
+        self.kill(node).await
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
-        let pod = self.pod_of(node)?;
-        if pod.broker.is_taken() {
+        let running = self.broker_of(node)?;
+        if running.is_some_and(|broker| broker.ended().is_none()) {
             return Ok(());
         }
+        let pod = self.pod_of(node)?;
         let failed = |error: io::Error| refused("starting the broker", node, &error);
-        match &pod.disk {
-            Some(disk) => disk.power_on(self).await?,
-            None => fs::create_dir_all(&pod.data).map_err(failed)?,
-        }
+        fs::create_dir_all(&pod.data).map_err(failed)?;
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -388,39 +435,53 @@ impl Cluster for Namespaces {
             .silent(command, namespace)
             .await
             .map_err(failed)?;
-        pod.broker.put(broker);
+        *pod.broker.lock().expect("no holder of this lock panics") = Some(broker);
         Ok(())
     }
 
     async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.pod_of(node)?.broker.pause().await
+        let failed = |error: io::Error| refused("SIGSTOP to the broker", node, &error);
+        let Some(broker) = self.broker_of(node)? else {
+            return Err(failed(io::Error::other("it was never started")));
+        };
+        self.signal(&broker, Signal::SIGSTOP).map_err(failed)?;
+        // A process stops when each of its threads comes by.
+        let deadline = Instant::now() + DEATH_LIMIT;
+        while self.state(node).await? == NodeState::Running && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
+        Ok(())
     }
 
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.pod_of(node)?.broker.resume()
-    }
-
-    async fn wire(&self, node: NodeId, order: &WireOrder) -> Result<Vec<WireStatus>, ClusterError> {
-        self.fronts.obey(node, order)
-    }
-
-    async fn disk(&self, node: NodeId, order: DiskOrder) -> Result<(), ClusterError> {
-        match &self.pod_of(node)?.disk {
-            Some(disk) => disk.obey(self, order).await,
-            None => Err(plan::no_disk(node, order)),
+        if let Some(broker) = self.broker_of(node)? {
+            let sent = self.signal(&broker, Signal::SIGCONT);
+            sent.map_err(|error| refused("SIGCONT to the broker", node, &error))?;
         }
-    }
-
-    async fn disk_report(&self, node: NodeId) -> Result<Option<DiskReport>, ClusterError> {
-        match &self.pod_of(node)?.disk {
-            Some(disk) => Ok(Some(disk.report().await?)),
-            None => Ok(None),
-        }
+        Ok(())
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {
-        Ok(self.pod_of(node)?.broker.state())
+        let Some(broker) = self.broker_of(node)? else {
+            return Ok(NodeState::Stopped { code: None });
+        };
+        if let Some(code) = broker.ended() {
+            return Ok(NodeState::Stopped { code });
+        }
+        Ok(match state_letter(broker.pid()) {
+            Some('T' | 't') => NodeState::Paused,
+            Some('Z' | 'X') | None => NodeState::Stopped { code: None },
+            Some(_) => NodeState::Running,
+        })
     }
+}
+
+/// The state that the kernel gives a process: `R`, `S`, `T`, ...
+fn state_letter(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and brackets; the state comes after the last bracket.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.chars().next()
 }
 
 #[async_trait]
@@ -440,11 +501,6 @@ impl Runtime for Namespaces {
 
     fn client_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
         plan::find(&self.nodes, node).map(|node| node.client)
-    }
-
-    fn direct_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
-        let behind = self.fronts.behind(node);
-        behind.map_or_else(|| self.client_address(node), Ok)
     }
 
     fn admin_address(&self, node: NodeId) -> Result<SocketAddr, ClusterError> {
@@ -487,15 +543,11 @@ impl Runtime for Namespaces {
         }
         for pod in self.pods.values() {
             let stopping = format!("stopping the holder of {}", pod.node.id);
-            let sent = slot::send(&pod.holder, Signal::SIGKILL);
+            let sent = self.signal(&pod.holder, Signal::SIGKILL);
             sent.map_err(RuntimeError::at(stopping))?;
             // Its end of the veth pair goes with the namespace, and the other end with that.
             pod.holder.wait().await;
-            if let Some(disk) = &pod.disk {
-                let unmounting = format!("unmounting the disk of {}", pod.node.id);
-                disk.down().await.map_err(RuntimeError::at(unmounting))?;
-            }
         }
-        data::remove(&self.spec.dir, &mut Healed::default())
+        remove_data(&self.spec.dir, &mut Healed::default())
     }
 }

@@ -13,7 +13,6 @@ use broker::sim::{Fate, Process, World, process};
 use broker::storage::memory::{self, MemoryStorage};
 use broker::types::BrokerId;
 use nemesis::{DiskOrder, NodeId, NodeState, Ports};
-use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{oneshot, watch};
@@ -176,23 +175,10 @@ impl Machine {
                     self.may_end = false;
                 }
             }
-            DiskOrder::FailReads(fail) => self.disk.fail_reads(fail),
-            DiskOrder::FlipBit => self.rot(|bytes, at| bytes[at] ^= 1),
-            DiskOrder::CutTail => self.rot(|bytes, at| bytes.truncate(at)),
             DiskOrder::Slow(sync) => {
                 let millis = u64::try_from(sync.as_millis()).unwrap_or(u64::MAX);
                 self.sync_ms.store(millis, Ordering::Relaxed);
             }
-        }
-    }
-
-    /// Changes one of the files that hold records somewhere, behind the broker's back.
-    fn rot(&mut self, change: impl FnOnce(&mut Vec<u8>, usize)) {
-        let mut files = self.disk.files();
-        files.retain(|(path, size)| *size > 0 && path.extension().is_some_and(|e| e == "wal"));
-        if let Some((path, size)) = files.choose(&mut self.rng) {
-            let at = self.rng.random_range(0..*size);
-            self.disk.tamper(path, |bytes| change(bytes, at));
         }
     }
 

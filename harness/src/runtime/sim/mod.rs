@@ -18,7 +18,7 @@ use broker::net;
 use broker::sim::{World, process};
 use broker::storage::Storage as _;
 use nemesis::agent::{AgentCommand, AgentReply};
-use nemesis::{Cluster, ClusterError, DiskOrder, DiskReport, Listener, NodeId, NodeState, Ports};
+use nemesis::{Cluster, ClusterError, DiskOrder, Listener, NodeId, NodeState, Ports};
 
 use machine::Machine;
 pub use machine::{Crash, Ended};
@@ -75,46 +75,6 @@ impl SimCluster {
     /// Ends every broker at once, in this way.
     pub fn end_all(&self, how: Crash) {
         self.each().for_each(|mut machine| machine.crash(how));
-    }
-
-    /// Its network.
-    #[must_use]
-    pub fn world(&self) -> &World {
-        &self.world
-    }
-
-    /// All nodes.
-    #[must_use]
-    pub fn all(&self) -> Vec<NodeId> {
-        self.machines.keys().copied().collect()
-    }
-
-    /// Ends one broker in this way, unless it is gone.
-    pub fn crash(&self, node: NodeId, how: Crash) {
-        if let Ok(mut machine) = self.machine(node) {
-            machine.crash(how);
-        }
-    }
-
-    /// Starts one broker, unless it runs.
-    pub fn start_one(&self, node: NodeId) {
-        if let Ok(mut machine) = self.machine(node) {
-            machine.start();
-        }
-    }
-
-    /// Lets a stopped process go on.
-    pub fn go_on(&self, node: NodeId) {
-        if let Ok(mut machine) = self.machine(node) {
-            machine.resume();
-        }
-    }
-
-    /// Does something to one disk.
-    pub fn order(&self, node: NodeId, order: DiskOrder) {
-        if let Ok(mut machine) = self.machine(node) {
-            machine.disk_order(order);
-        }
     }
 
     /// Brokers that ended by themselves so far, with why: nobody told them to.
@@ -215,18 +175,18 @@ impl Cluster for SimCluster {
         Ok(())
     }
 
-    async fn disk_report(&self, node: NodeId) -> Result<Option<DiskReport>, ClusterError> {
+    async fn room(&self, node: NodeId) -> Result<u64, ClusterError> {
         let disk = self.machine(node)?.disk();
         let refused = |error: std::io::Error| ClusterError::Refused {
             what: "room".to_owned(),
             node,
             why: error.to_string(),
         };
-        Ok(Some(DiskReport {
-            room: disk.free_space("/data".as_ref()).map_err(refused)?,
-            sync_will_fail: disk.will_fail_datasync(),
-            ..DiskReport::default()
-        }))
+        disk.free_space("/data".as_ref()).map_err(refused)
+    }
+
+    async fn sync_will_fail(&self, node: NodeId) -> Result<bool, ClusterError> {
+        Ok(self.machine(node)?.disk().will_fail_datasync())
     }
 
     async fn state(&self, node: NodeId) -> Result<NodeState, ClusterError> {

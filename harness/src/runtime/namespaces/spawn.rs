@@ -1,4 +1,4 @@
-//! Starts processes, in network namespaces where that is asked for, and knows when they ended.
+//! Starts processes in network namespaces, and knows when they ended.
 //!
 //! All of them are started by one thread that lives as long as the cluster: the kernel ties
 //! "die with your parent" to the thread that forked, and a worker of tokio may end early. Each
